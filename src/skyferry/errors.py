@@ -33,7 +33,8 @@
     ├── QueueError                  the queue could not be reached           outage  retry
     │   ├── QueueDamaged            its file is damaged                      outage  retry
     │   ├── QueueIncompatible       its schema does not fit this release; exit code 5
-    │   └── CannotSend              the queue is receive-only                        permanent
+    │   ├── CannotSend              the queue is receive-only                        permanent
+    │   └── MessageLost             it no longer has the message of a transfer       permanent
     ├── ServiceUnreachable          a running service did not answer a command       retry
     ├── NotFound                    no such transfer, dead letter or route (HTTP 404, exit code 1)
     └── InternalError               a bug in Skyferry, wrapped so that the object is not lost    retry
@@ -265,6 +266,13 @@ class QueueIncompatible(QueueError):
 
 class CannotSend(QueueError):
     """This queue is receive-only."""
+
+    disposition = Disposition.PERMANENT
+    outage = False
+
+
+class MessageLost(QueueError):
+    """The message of the transfer no longer exists."""
 
     disposition = Disposition.PERMANENT
     outage = False

@@ -47,6 +47,7 @@ Event = Literal[
     "transfer.dead",  # error
     "transfer.released",  # reason: shutdown, breaker, lost
     "transfer.lease_lost",  # another worker took over, so the result is not recorded
+    "transfer.message_lost",  # its message no longer exists, so it is processed again
     "dead_letter.published",  # count
     "dead_letter.publish_failed",  # error: the letters stay in the ledger and are sent later
     "dead_letter.returned",  # queue, reason: redriven, stale; transfer_id: the letter's id

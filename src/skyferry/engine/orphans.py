@@ -19,7 +19,7 @@ from skyferry.engine.consume.intake import MessageContent, no_route_error
 from skyferry.engine.context import EngineContext
 from skyferry.engine.fleet.roles import Confirm, allow
 from skyferry.errors import LedgerError, SkyferryError, UnroutedBucket
-from skyferry.frozen import dataclass
+from skyferry.frozen import dataclass, replace
 from skyferry.model import Claim, Failure, State, Transfer
 from skyferry.ports import Claims, Dead, Filter, Settlement, Skipped, Transfers, letter_attributes
 
@@ -37,7 +37,8 @@ class TransferLedger(Claims, Transfers, Protocol):
 async def settle_redriven(ledger: TransferLedger, leased: LeasedMessage, read: MessageContent, now: float) -> None:
     """Set the outcome of a redriven letter's transfer if its message no longer leads to that transfer. Raises LedgerError.
 
-    A message that is released belongs to another deployment or region.
+    A message that leads to the same work under another id continues that transfer. One that is released belongs to another
+    deployment or region.
     """
     if read.release is not None or any(transfer.id == leased.letter for transfer in read.transfers):
         return
@@ -45,6 +46,11 @@ async def settle_redriven(ledger: TransferLedger, leased: LeasedMessage, read: M
     if row is None or row.state.settled:
         return
     old = row.transfer
+    works = [index for index, new in enumerate(read.transfers) if _is_same_work(new, old)]
+    if len(works) == 1:
+        new = read.transfers[works[0]]
+        read.transfers[works[0]] = replace(old, asked=new.asked, identities=new.identities, absent=new.absent)
+        return
     same = next((letter for letter in read.letters if letter.id == leased.letter), None)
     replaced = any(letter.reason == UnroutedBucket.kind for letter in read.letters)
     if replaced or any((new.store, new.key) == (old.store, old.key) for new in read.transfers):
@@ -59,6 +65,13 @@ async def settle_redriven(ledger: TransferLedger, leased: LeasedMessage, read: M
     if same is not None:
         read.letters.remove(same)
     read.transfers.append(old)
+
+
+def _is_same_work(new: Transfer, old: Transfer) -> bool:
+    """Return True if both bring the same change of one source object to the same destination key by the same route."""
+    a, b = new.source, old.source
+    same_source = (a.provider, a.bucket, a.key) == (b.provider, b.bucket, b.key)
+    return same_source and (new.route, new.change, new.store, new.key) == (old.route, old.change, old.store, old.key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Protocol
 from skyferry import __version__
 from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.context import EngineContext
+from skyferry.engine.dead_letters.lost_messages import LostMessageRecovery
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.fleet.membership import FleetMembership
 from skyferry.engine.fleet.roles import DEAD_LETTERS, GAUGES, HOUSEKEEPING, QUEUES, find_held
@@ -96,6 +97,7 @@ class ServiceComponents:
     overdue: Callable[[], Mapping[str, float]] = dict  # seconds by which the slowest request is late, by store
     probes: Sequence[Probe] = ()  # of other conditions that /ready includes
     orphans: OrphanSettler | None = None
+    recovery: LostMessageRecovery | None = None
     idle_check: float = IDLE_CHECK  # seconds between checks for idleness
     reports: Callable[[], Sequence[WorkerReport]] | None = (
         None  # of the processes that do the work, if this one does none
@@ -338,11 +340,13 @@ class Service:
                 self._context.observer.on(Record("limit.changed", store=store, count=count))
 
     async def _keep_house(self) -> None:
-        """Prune the ledger, and settle transfers whose route is gone. Both may be done twice."""
+        """Prune the ledger, and find transfers whose route or message is gone. Each may be done twice."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._prune(), name="prune")
             if self._components.orphans:
                 tasks.create_task(self._components.orphans.run(self._housekeeping.confirm), name="orphans")
+            if self._components.recovery:
+                tasks.create_task(self._components.recovery.run(self._housekeeping.confirm), name="lost messages")
 
     async def _prune(self) -> None:
         clock = self._context.clock

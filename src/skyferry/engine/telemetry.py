@@ -152,6 +152,10 @@ class Reporter:
         """Report that the claim was lost, and the result is not recorded."""
         self._step("transfer.lease_lost", transfer)
 
+    def report_lost_message(self, transfer: Transfer) -> None:
+        """Report that its message no longer exists, and it is processed again."""
+        self._step("transfer.message_lost", transfer)
+
     def report_outcome(self, transfer: Transfer, attempt: int, outcome: Outcome) -> None:
         """Report the recorded outcome of an attempt."""
         now = self._clock.time()

@@ -48,6 +48,7 @@ LEVELS: dict[str, Level] = {
     "transfer.dead": "error",
     "transfer.released": "info",
     "transfer.lease_lost": "warning",
+    "transfer.message_lost": "warning",
     "dead_letter.published": "info",
     "dead_letter.publish_failed": "warning",
     "dead_letter.returned": "info",

@@ -57,6 +57,7 @@ class MetricsObserver(Collector):
             "transfer.dead": self._dead,
             "transfer.released": lambda r: m.transfers.add(1, r.route, "released"),
             "transfer.lease_lost": lambda r: m.transfers.add(1, r.route, "lease_lost"),
+            "transfer.message_lost": lambda r: m.transfers.add(1, r.route, "message_lost"),
             "dead_letter.published": lambda r: m.published.add(_count(r)),
             "dead_letter.publish_failed": lambda r: m.publish_failures.add(1, r.error),
             "dead_letter.returned": lambda r: m.returned.add(1, r.queue, r.reason),

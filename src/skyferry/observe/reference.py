@@ -53,6 +53,7 @@ MEANING: Mapping[str, str] = {
     "transfer.dead": "The transfer failed for good. It is kept as a dead letter with its attempts.",
     "transfer.released": "The transfer was released untouched, for `reason`: shutdown, breaker, lost. No attempt is counted.",
     "transfer.lease_lost": "Another worker took over the transfer. This worker's result is not recorded.",
+    "transfer.message_lost": "The message of a transfer that was not settled no longer exists. The transfer is processed again.",
     "dead_letter.published": "`count` dead letters were sent to the queue named by `dead_letters`.",
     "dead_letter.publish_failed": "Dead letters could not be sent. They stay in the ledger and are sent later.",
     "dead_letter.returned": "A dead letter came back through a queue and was acknowledged. `reason` is redriven, or stale for a "

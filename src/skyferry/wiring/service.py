@@ -23,6 +23,7 @@ from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.dead_letters.intercept import InterceptingQueue
+from skyferry.engine.dead_letters.lost_messages import LocalWork, LostMessageRecovery, find_patience
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.fleet.membership import FleetMembership
@@ -30,6 +31,7 @@ from skyferry.engine.fleet.roles import QUEUES, name_role
 from skyferry.engine.fleet.sources import EventSource
 from skyferry.engine.orphans import LocalTransfers, OrphanSettler
 from skyferry.engine.queue_health import MonitoredQueue
+from skyferry.engine.resilience.circuit_breaker import BreakerState
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import protect_store
@@ -184,6 +186,7 @@ async def build_service(
             probes=probe_destinations(filled),
             overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
             orphans=OrphanSettler(context, LocalTransfers(routes.leads, own.has, stores, copier.abort_uploads)),
+            recovery=None if find or helpers else _recovery(settings, context, routes, own, queues, pool),
             idle_check=IDLE_CHECK if find is None else QUICK_CHECK,
             reports=(lambda: pool.reports) if pool else None,
             helper=helpers > 0,
@@ -252,6 +255,35 @@ def _copier(
 def _outbox(settings: Settings, opener: Opener, context: EngineContext) -> Outbox | None:
     queue, retry = opener.dead_letters(), settings.retry
     return Outbox(context, QueueDeadLetters(queue), Backoff(retry.initial_delay, retry.max_delay)) if queue else None
+
+
+def _recovery(
+    settings: Settings,
+    context: EngineContext,
+    routes: Routes,
+    own: Worker,
+    queues: Sequence[MonitoredQueue],
+    pool: WorkerProcesses | None,
+) -> LostMessageRecovery:
+    def list_blocked() -> list[str]:
+        """Return the stores that are down. A breaker stays open while no work asks for a trial: that does not count."""
+        here = [
+            store
+            for store, each in context.breakers.items()
+            if each.state is not BreakerState.CLOSED and each.time_left
+        ]
+        others = [report.breakers for report in pool.reports if not report.idle] if pool else []
+        return [*here, *(store for states in others for store, state in states.items() if state != BreakerState.CLOSED)]
+
+    local = LocalWork(
+        routes=routes.by_name,
+        has_route=routes.leads,
+        find_known=own.find_known,
+        blocked=list_blocked,
+        queue_down=lambda: any(queue.check.state == "down" for queue in queues),
+        queue=queues[0].name if len(queues) == 1 else "",
+    )
+    return LostMessageRecovery(context, local, find_patience([queue.lease for queue in settings.queues]))
 
 
 def _worker_policy(settings: Settings) -> WorkerPolicy:

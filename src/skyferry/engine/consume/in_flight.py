@@ -159,6 +159,11 @@ class InFlight:
         """The number of waiting messages that may be processed now."""
         return self.limit - len(self.messages) + len(self.waiting)
 
+    def find_known(self, transfers: Iterable[Transfer]) -> set[str]:
+        """Return the ids of those that are in flight or whose message waits. A similar transfer may match a waiting message."""
+        waiting = {pair for leased in self.waiting for pair in leased.routes.items()}
+        return {t.id for t in transfers if t.id in self.tasks or (t.route, WaitingTransfer.of(t)) in waiting}
+
     def reserve(self, count: int) -> None:
         """Reserve room for a receive in flight. A negative count undoes it."""
         self._reserved += count

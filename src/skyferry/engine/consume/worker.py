@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from math import inf
@@ -25,7 +25,7 @@ from skyferry.engine.orphans import settle_redriven
 from skyferry.engine.telemetry import NullObserver, Reporter
 from skyferry.errors import LedgerError, QueueError
 from skyferry.frozen import dataclass
-from skyferry.model import Claim
+from skyferry.model import Claim, Transfer
 from skyferry.ports import EventQueue, Message, Released, Settled, Settlement, Wait
 from skyferry.status import QueueBytes
 
@@ -94,6 +94,10 @@ class Worker:
     def has(self, transfer_id: str) -> bool:
         """Return True if a transfer is in flight."""
         return transfer_id in self._in_flight.tasks
+
+    def find_known(self, transfers: Iterable[Transfer]) -> set[str]:
+        """Return the ids of those that are in flight or whose message waits here."""
+        return self._in_flight.find_known(transfers)
 
     @property
     def waiting(self) -> int:

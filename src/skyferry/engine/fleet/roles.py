@@ -17,7 +17,7 @@ from skyferry.engine.consume.attempt import Lease
 from skyferry.errors import Fenced
 from skyferry.ports import Clock
 
-HOUSEKEEPING = "housekeeping"  # prune the ledger, settle transfers whose route is gone
+HOUSEKEEPING = "housekeeping"  # prune the ledger, find transfers whose route or message is gone
 DEAD_LETTERS = "dead-letters"  # publish dead letters
 DELETES = "deletes"  # send approved deletes
 GAUGES = "gauges"  # export the gauges of the ledger

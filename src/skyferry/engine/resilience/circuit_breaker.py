@@ -110,6 +110,11 @@ class Circuit:
             self._open(side, key, retry_after)
 
     @property
+    def time_left(self) -> float:
+        """The seconds until a trial is due."""
+        return max(0.0, self._until - self._clock.monotonic())
+
+    @property
     def idle(self) -> bool:
         """True if it is closed and remembers no failing object."""
         return self.state is BreakerState.CLOSED and not self._suspects

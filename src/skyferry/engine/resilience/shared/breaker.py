@@ -35,11 +35,6 @@ class FleetBreaker(Breaker):
         self._trial_ends = self._asks_after = -inf  # monotonic seconds
 
     @property
-    def time_left(self) -> float:
-        """The seconds until a trial is due."""
-        return max(0.0, self._until - self._clock.monotonic())
-
-    @property
     def cooldown(self) -> float:
         """The seconds that it is open for, to be lengthened if a trial fails."""
         return self._cooldown
