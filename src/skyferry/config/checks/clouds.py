@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from skyferry.config.identity import PASSWORD, IdentitySettings
+from skyferry.config.identity import DEFAULT_LOGIN, IdentitySettings
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import Place
 from skyferry.config.reading.renamed import URL_OPTIONS
@@ -112,7 +112,7 @@ def _reached(
 
 def _check_login(identity: IdentitySettings, url: Url[Any], place: Place, document: Document) -> None:
     """Report a login by a token where only PostgreSQL has one."""
-    if identity.login != PASSWORD and not url.known.token_login:
+    if identity.login != DEFAULT_LOGIN and not url.known.token_login:
         what = f"{identity.login} does not apply to {url.scheme}://"
         document.fault((*place, "login"), what, "Remove it: kind chooses the identity.")
 

@@ -48,7 +48,7 @@ public addr = 127.0.0.1
 cluster addr = 127.0.0.1
 osd objectstore = memstore
 osd data = {folder}/osd
-memstore device bytes = 4294967296
+memstore device bytes = 8589934592
 osd max object size = 134217728
 [client.rgw]
 rgw frontends = beast {endpoints}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from skyferry.engine import abandoned_uploads as gc
@@ -96,6 +97,13 @@ class Rules:
             if isinstance(answer, Claim):
                 key = answer.transfer.store, answer.transfer.key
                 self._fences[key] = max(answer.fence, self._fences.get(key, 0))
+
+    @contextmanager
+    def forget_claims(self) -> Iterator[None]:
+        """Forget the claims that are granted inside: the ledger loses them, and an older one may settle again."""
+        fences = dict(self._fences)
+        yield
+        self._fences = fences
 
     def settled(self, settlements: Sequence[Settlement], answers: Sequence[bool]) -> None:
         """Check rule 2: one transfer id is done once. A claim that was lost, or that the ledger has forgotten, settles nothing."""

@@ -217,7 +217,8 @@ class Simulation:
                 self.clock.ahead = dice.uniform(-3600.0, 3600.0)
             elif kind == "rollback":
                 assert isinstance(self._engine, MemoryEngine)
-                await self._engine.lose_second(self._rules.forgotten)
+                with self._rules.forget_claims():
+                    await self._engine.lose_second(self._rules.forgotten)
             else:
                 dice.choice((self.loop.freeze, self.loop.suspend))(process, 20 + dice.random() * 100)
 
