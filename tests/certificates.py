@@ -37,6 +37,14 @@ def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
     return found, secret
 
 
+async def pass_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Write what is read, until its end."""
+    with closing(writer), suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+
+
 @asynccontextmanager
 async def tls_proxy(folder: Path, name: str, target: int) -> AsyncIterator[tuple[int, Path]]:
     """Accept TLS for the host `name`, and pass the bytes to a port of loopback. Yield the port and the authority."""
@@ -48,13 +56,7 @@ async def tls_proxy(folder: Path, name: str, target: int) -> AsyncIterator[tuple
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", target)
         for one, other in ((reader, back), (there, writer)):
-            tasks.add(asyncio.create_task(copy(one, other)))
-
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer), suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
+            tasks.add(asyncio.create_task(pass_bytes(one, other)))
 
     server = await asyncio.start_server(serve, "localhost", 0, ssl=context, family=2)
     try:

@@ -229,7 +229,7 @@ def test_the_base_is_pinned() -> None:
 
 
 def test_each_action_is_named_by_its_commit() -> None:
-    """A tag can be moved to other code, which would run with the right to publish. The version stands beside it."""
+    """A tag can be moved to other code, which would run with the right to publish. A comment names the version."""
     used = [
         line for file in (ROOT / ".github" / "workflows").iterdir() for line in file.read_text("utf-8").splitlines()
     ]

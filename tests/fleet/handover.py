@@ -78,7 +78,7 @@ class Gate(FaultProxy):
 
     @property
     def parts(self) -> dict[int, int]:
-        """How often each part was sent."""
+        """The number of times that each part was sent."""
         numbers = [number for exchange in self.exchanges if (number := _part_of(exchange)) is not None]
         return {number: numbers.count(number) for number in numbers}
 
@@ -148,7 +148,7 @@ class Worker:
 
     @property
     def log(self) -> str:
-        """What it has logged."""
+        """The log so far."""
         return (self.folder / "log").read_text()
 
 

@@ -56,7 +56,7 @@ async def scene(
 
 
 def assert_sent_missing(one: Worker, two: Worker) -> None:
-    """What is sent again was in flight: the other worker sent each part that was not confirmed to the first, and no other."""
+    """Only parts in flight are sent again: the other worker sent each part that was not confirmed to the first, and no other."""
     assert set(two.proxy.parts) == set(range(1, PARTS + 1)) - one.proxy.stored
     assert set(two.proxy.parts) & set(one.proxy.parts) == set(one.proxy.parts) - one.proxy.stored
     assert len(set(one.proxy.parts) - one.proxy.stored) <= AT_ONCE

@@ -10,9 +10,11 @@ import hashlib
 import hmac
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote, urlsplit
+
+from tests.certificates import pass_bytes
 
 from skyferry.testing.identity.grants import Grants
 
@@ -41,13 +43,7 @@ async def iam_login(target: int, accept: Callable[[str, str], bool]) -> AsyncIte
         there, back = await asyncio.open_connection("127.0.0.1", target)
         back.write(size.to_bytes(4, "big") + startup)
         for one, other in ((reader, back), (there, writer)):
-            tasks.add(asyncio.create_task(copy(one, other)))
-
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer), suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
+            tasks.add(asyncio.create_task(pass_bytes(one, other)))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:

@@ -262,7 +262,7 @@ async def test_many_make_no_flood(scene: Scene) -> None:
 
 @pytest.mark.parametrize("what", ["source", "destination", "queue"])
 async def test_an_outage_gives_the_work_time(scene: Scene, what: str) -> None:
-    """What waited for it has as long as ever, counted from its end."""
+    """The time in which waiting work must be processed begins at the end of the outage."""
     await scene.lose("k")
     scene.blocked, scene.queue_down = ([], True) if what == "queue" else ([what], False)
     running = asyncio.create_task(scene.recovery().run())

@@ -1,4 +1,4 @@
-"""What one worker finds of a store holds for all, and one worker at a time tries it again."""
+"""An outage that one worker finds is known to all, and one worker at a time tries the store again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a ledger in Redis is reached: TLS, a password that is replaced meanwhile, an empty server, a cluster."""
+"""Connections to a ledger in Redis: TLS, a password that is replaced meanwhile, an empty server, a cluster."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_without_tls_nothing_is_sent_where_it_is_expected(redis_server: Re
 async def test_a_password_is_rotated_while_the_ledger_is_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is claimed under the old password is settled under the new one."""
+    """A claim that was made under the old password is settled under the new one."""
     monkeypatch.setattr(files, "PAUSE", 0.0)
     path = tmp_path / "password"
     path.write_text("the first secret\n")

@@ -1,4 +1,4 @@
-"""What is written is on the disk when a call returns, unless `fsync` is off: then nothing is flushed."""
+"""Writes are on the disk when a call returns, unless `fsync` is off: then nothing is flushed."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ async def test_each_change_is_flushed(store: ObjectStore, flushed: list[str]) ->
 
 
 @not_durable
-@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("attributes", [True, False])
 async def test_nothing_is_flushed_if_fsync_is_off(
-    store: ObjectStore, flushed: list[str], beside: bool, monkeypatch: pytest.MonkeyPatch
+    store: ObjectStore, flushed: list[str], attributes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor the metadata beside the files, where there are no extended attributes."""
-    if beside:
+    """The same where metadata is in files, because there are no extended attributes."""
+    if not attributes:
         monkeypatch.setattr(os, "setxattr", unsupported)
         monkeypatch.setattr(os, "getxattr", unsupported)
     await change_everything(store)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from skyferry.clock import sleep_until_set
 from skyferry.engine.consume.attempt import MARGIN, find_lease_end
 from skyferry.engine.fleet.roles import Role
 from skyferry.errors import LedgerError
@@ -98,13 +99,7 @@ class FleetMembership:
         if leaving:
             await self._clock.sleep(seconds)
             return
-        sleeping = asyncio.create_task(self._clock.sleep(seconds), name="until the next heartbeat")
-        draining = asyncio.create_task(self._draining.wait(), name="until the drain")
-        try:
-            await asyncio.wait({sleeping, draining}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            draining.cancel()
+        await sleep_until_set(self._clock, seconds, self._draining)
 
     async def _abort_ended(self) -> None:
         """Abort the work under each role whose lease ends. A lease that is granted later ends later."""

@@ -124,18 +124,18 @@ def test_a_configured_folder_has_its_own_fsync(
 
 
 @pytest.mark.parametrize(
-    ("ends", "told"),
+    ("ends", "message"),
     [
         (["in", "s3://bucket/"], "--no-fsync is for folders"),
         (["-", "out/a"], "--no-fsync has no effect with -"),
     ],
 )
 def test_no_fsync_is_refused_where_it_means_nothing(
-    cli: Cli, tree: dict[str, bytes], ends: list[str], told: str
+    cli: Cli, tree: dict[str, bytes], ends: list[str], message: str
 ) -> None:
     result = cli("copy", *ends, "--no-fsync")
     assert result.code != 0
-    assert told in result.err
+    assert message in result.err
 
 
 def test_it_goes_back_where_it_came_from(cli: Cli, tree: dict[str, bytes]) -> None:

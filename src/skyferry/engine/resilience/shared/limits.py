@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
+from skyferry.clock import sleep_until_set
 from skyferry.engine.consume.attempt import find_lease_end
 from skyferry.engine.resilience.circuit_breaker import BreakerState
 from skyferry.engine.resilience.shared.breaker import FleetBreaker
@@ -64,7 +65,7 @@ class FleetLimits:
             self._asked.clear()
             await self.exchange()
             await self._clock.sleep(PAUSE)
-            await self._rest()
+            await sleep_until_set(self._clock, POLL - PAUSE, self._asked)
 
     async def exchange(self) -> None:
         """Publish what this worker has found, and learn what others have."""
@@ -112,15 +113,6 @@ class FleetLimits:
                 breaker.grant_trial(opening, ends)
             else:
                 breaker.refuse_trial()
-
-    async def _rest(self) -> None:
-        sleeping = asyncio.create_task(self._clock.sleep(POLL - PAUSE), name="until the next exchange")
-        asked = asyncio.create_task(self._asked.wait(), name="until an exchange is asked for")
-        try:
-            await asyncio.wait({sleeping, asked}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            asked.cancel()
 
     def _fall_back(self, error: Exception) -> None:
         if not self.alone:
