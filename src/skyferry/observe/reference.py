@@ -30,8 +30,8 @@ MEANING: Mapping[str, str] = {
     "route.metadata_lost": "The destination of a route cannot keep some metadata of its source. Logged once at the start.",
     "queue.received": "`count` messages were received in one batch.",
     "queue.failed": "A queue could not be reached. The call is retried.",
-    "health.failing": "The ledger, or the queue named by `queue`, does not work. `/ready` answers 503 until it does; if the "
-    "file is damaged, until the service is restarted.",
+    "health.failing": "The ledger, or the queue named by `queue`, does not work. `/ready` answers 503 until it does, also at the "
+    "start; if the file is damaged, until the service is restarted.",
     "health.restored": "The ledger, or the queue named by `queue`, works again.",
     "ledger.request": "The ledger claimed or settled (`operation`) a batch of `count` transfers.",
     "ledger.failed": "The ledger could not be written. The message is not acknowledged, so it is delivered again.",

@@ -12,6 +12,8 @@ import asyncpg
 from skyferry.errors import SkyferryError
 
 E = TypeVar("E", bound=SkyferryError)
+# Classes of SQLSTATE, or whole ones: connections, resources, a server that starts, stops or is a standby, faults of the system
+_TRANSIENT = ("08000", "08001", "08003", "08004", "08006", "25006", "53", "57P01", "57P02", "57P03", "57014", "58")
 FAILURES = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -52,6 +54,18 @@ _HINTS: Mapping[str, str] = MappingProxyType(
 
 def translate_error(error: Exception, kind: type[E], where: str) -> E:
     """Return the error for an exception of FAILURES."""
+    found = _translate(error, kind, where)
+    found.transient = _is_transient(error)
+    return found
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, asyncpg.PostgresError):
+        return (getattr(error, "sqlstate", "") or "").startswith(_TRANSIENT)
+    return not isinstance(error, ssl.SSLError | asyncpg.exceptions.ClientConfigurationError) and "SSL" not in str(error)
+
+
+def _translate(error: Exception, kind: type[E], where: str) -> E:
     if isinstance(error, asyncpg.PostgresError):
         said = (str(error) or type(error).__name__).splitlines()[0]
         return kind(said, where=where, hint=_HINTS.get(getattr(error, "sqlstate", "") or "", ""))

@@ -61,6 +61,20 @@ _KINDS = (  # of errors whose first word the driver removes
     (exceptions.ClusterCrossSlotError, "CROSSSLOT"),
     (exceptions.MovedError, "MOVED"),
 )
+# Of a server that starts, is full, has lost its primary or its disk, or is being replaced
+_TRANSIENT = frozenset(
+    {
+        "BUSY",
+        "NOREPLICAS",
+        "OOM",
+        "MISCONF",
+        "READONLY",
+        "LOADING",
+        "MASTERDOWN",
+        "CLUSTERDOWN",
+        "slots are not covered",
+    }
+)
 CONNECTIONS = 8  # of one client, without those that wait for messages
 RUNS = "Check that the server runs, and the host and the port of the URL."
 
@@ -162,12 +176,15 @@ class RedisClient(Generic[E]):
         if "WRONGTYPE" in said:
             return self._kind(said, where=self._name, hint=self._options.wrong_type)
         named = next((word for kind, word in _KINDS if isinstance(error, kind)), "")
-        hint = next((hint for word, hint in _HINTS.items() if word in said), _HINTS.get(named, ""))
+        word = next((word for word in _HINTS if word in said), named)
+        hint, transient = _HINTS.get(word, ""), word in _TRANSIENT
         if not hint and isinstance(error, TimeoutError | exceptions.TimeoutError):
-            said, hint = f"no answer in time: {said}", f"{RUNS} {self._encryption}"
+            said, hint, transient = f"no answer in time: {said}", f"{RUNS} {self._encryption}", True
         elif not hint and isinstance(error, OSError | exceptions.ConnectionError):
-            hint = f"{RUNS} {self._encryption}"
+            hint, transient = f"{RUNS} {self._encryption}", True
             if "CERTIFICATE" in said or "SSL" in said:
-                hint = "Check rediss://, tls.ca_file, and that the certificate names the host."
+                hint, transient = "Check rediss://, tls.ca_file, and that the certificate names the host.", False
             said = f"cannot be reached: {said}"
-        return self._kind(said, where=self._name, hint=hint)
+        found = self._kind(said, where=self._name, hint=hint)
+        found.transient = transient
+        return found

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from skyferry.server.app import create_app
     from skyferry.server.http_server import serve
     from skyferry.server.push.endpoints import PushEndpoints
+    from skyferry.server.starting_service import StartingService
 
-__all__ = ["PushEndpoints", "check_listen", "create_app", "serve"]
+__all__ = ["PushEndpoints", "StartingService", "check_listen", "create_app", "serve"]
 _MODULES = {
     "PushEndpoints": "push.endpoints",
+    "StartingService": "starting_service",
     "check_listen": "access_control",
     "create_app": "app",
     "serve": "http_server",

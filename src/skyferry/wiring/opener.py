@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import uuid
 from collections.abc import Callable, Mapping
@@ -16,11 +17,20 @@ from skyferry.clouds.regions import region_of
 from skyferry.config.schemes import StoreScheme
 from skyferry.config.settings import QueueAddress, Settings
 from skyferry.config.urls import QueueUrl, resolve_ledger, resolve_queue, resolve_store
-from skyferry.errors import BucketNotFound, ConfigError, SkyferryError
+from skyferry.errors import (
+    BucketNotFound,
+    ConfigError,
+    ConnectionLost,
+    SkyferryError,
+    StoreTimeout,
+    StoreUnavailable,
+    Throttled,
+)
 from skyferry.frozen import dataclass
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
 from skyferry.ports.ledger import Durable, LedgerMaintenance
 from skyferry.ports.opening import LedgerContext, QueueContext, StoreContext
+from skyferry.retry import Backoff
 from skyferry.stores.local.blocking.bucket import ExpectedFolder
 from skyferry.wiring.credentials import Identities
 from skyferry.wiring.destinations import KnownDestination
@@ -31,6 +41,10 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 T = TypeVar("T")
+LEDGER_RETRY = Backoff(1.0, 15.0)  # while a ledger at a server cannot be opened
+TOKEN_OUTAGES = (
+    ConnectionLost | StoreTimeout | StoreUnavailable | Throttled
+)  # of the service that gives its credentials
 
 
 def name_owner() -> str:
@@ -62,6 +76,22 @@ class Opener:
         with require_extra(context.url.known.extra, f"{context.url.scheme}://"):
             ledger: Ledger = await context.url.known.opens(context)
         return ledger
+
+    async def wait_for_ledger(self, on_failure: Callable[[SkyferryError], None]) -> Ledger:
+        """Open the ledger, and try again as long as its server does not answer. Raises what no waiting heals, as `ledger`.
+
+        `on_failure` is called with the error before each pause.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await self.ledger()
+            except SkyferryError as error:
+                if not (error.transient or isinstance(error, TOKEN_OUTAGES)):
+                    raise
+                on_failure(error)
+            attempt += 1
+            await self.clock.sleep(LEDGER_RETRY.delay(attempt, random.SystemRandom().uniform(0.5, 1.0)))
 
     def ledger_maintenance(self) -> LedgerMaintenance | None:
         """Return the maintenance of the ledger; None for a ledger in memory."""

@@ -101,12 +101,14 @@ async def build_service(
     create: bool = False,
     pool: WorkerProcesses | None = None,
     helpers: int = 0,
+    on_wait: Callable[[SkyferryError], None] | None = None,
 ) -> AsyncIterator[Service]:
     """Build a service, and close it at the end. Raises ConfigError, LedgerError, QueueError, StoreError.
 
     `find` returns other sources of events than watched folders, for commands: provenance starts anew.
     `ledger` replaces the configured one. `create` makes destination folders that nothing is known of. With a `pool`, other
     processes do the work; each of them is one of `helpers`, has no sources, and leaves pruning and publishing to this one.
+    With `on_wait`, a ledger whose server does not answer is waited for; it is called with each error.
     """
     clock, health = SystemClock(), Health(observer)
     specials = SpecialReports(observer)
@@ -121,7 +123,7 @@ async def build_service(
     )
     opener = await identify_services(opener, observer)
     settings = opener.settings
-    memory = ledger or await opener.ledger()
+    memory = ledger or await _open_ledger(opener, health, on_wait)
     known = await find_moved_stores(memory, settings, remember=True)
     routes = Routes(settings, {} if find else mark_stores(settings), known)
     filled = {} if find else await known_destinations(memory, settings, routes, create=create)
@@ -203,6 +205,19 @@ async def build_service(
         yield service
     finally:
         await asyncio.shield(_close(service, opener))
+
+
+async def _open_ledger(opener: Opener, health: Health, on_wait: Callable[[SkyferryError], None] | None) -> Ledger:
+    if on_wait is None:
+        return await opener.ledger()
+
+    def note_failure(error: SkyferryError) -> None:
+        health.record_use("", error)
+        on_wait(error)
+
+    opened = await opener.wait_for_ledger(note_failure)
+    health.record_use("", None)
+    return opened
 
 
 def _name_queue_role(settings: Settings) -> str:

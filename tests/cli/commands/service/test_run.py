@@ -13,10 +13,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from threading import Timer
 from typing import IO
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import orjson
 import pytest
+from tests.processes.running import wait_until
 
 from skyferry.cli.commands.service.samples import SAMPLES
 
@@ -99,13 +101,20 @@ def test_dead_letters_have_an_exit_code_of_their_own(start: Start, tmp_path: Pat
     assert err.splitlines()[-1] == f"1 dead letter: skyferry dead-letters list --config {config}"
 
 
+def is_ready(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=PATIENCE) as answer:
+            return bool(answer.status == 200)
+    except HTTPError:
+        return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_drains_and_the_exit_code_is_0(start: Start, number: signal.Signals) -> None:
     process = start()
     url = until(process.stdout, "open ").split()[1]
     until(process.stderr, "service.started")
-    with urlopen(url.replace("/docs", "/ready"), timeout=PATIENCE) as answer:
-        assert answer.status == 200
+    wait_until(lambda: is_ready(url.replace("/docs", "/ready")))  # its checks begin once it has started
     process.send_signal(number)
     code, _, log = ended(process)
     assert code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from skyferry.engine.service import Service
     from skyferry.ports import DeadLetters
     from skyferry.processes.pool import PoolJob, WorkerPool
+    from skyferry.server import StartingService
 
 
 def run(
@@ -62,6 +64,9 @@ def run(
     The first SIGINT (Ctrl-C), SIGTERM or SIGHUP drains: transfers in flight may finish within `drain` seconds, other messages
     are released, and the exit code is 0. The second signal ends the process at once.
 
+    A ledger at a server that does not answer is waited for, at the start too: the API is up, and /ready answers 503 until then.
+    With --until-idle, the command ends with exit code 4 instead. What no waiting heals, such as a wrong password, ends it at once.
+
     With --processes, child processes do the work. This one watches folders, serves the API, publishes dead letters, writes one
     log (`worker` is the number of the process), and starts a child again that ends: its work is taken over. A child that does
     not drain makes the exit code 1.
@@ -86,18 +91,31 @@ async def _run(settings: Settings, config: Path | None, until_idle: bool, live: 
     from skyferry.cli.commands.service.source_folders import find_watched_folders
     from skyferry.cli.render.observers import open_observers
     from skyferry.processes import open_pool
+    from skyferry.server import StartingService
     from skyferry.wiring import build_service
 
-    async with AsyncExitStack() as stack:
-        show = stack.enter_context(open_observers(settings, live))
+    async with AsyncExitStack() as opened, AsyncExitStack() as stack:  # the server ends before the service is closed
+        show = opened.enter_context(open_observers(settings, live))
         pool = open_pool(job, show.observer, show.logs.write) if job else None
-        service = await stack.enter_async_context(
-            build_service(settings, show.observer, show.sampled, create=True, pool=pool)
+        start = StartingService()
+        url = await stack.enter_async_context(_serve_api(start, settings, show))
+        on_wait = None if until_idle else start.record_failure
+        building = asyncio.create_task(
+            opened.enter_async_context(
+                build_service(settings, show.observer, show.sampled, create=True, pool=pool, on_wait=on_wait)
+            ),
+            name="build service",
         )
-        url = await stack.enter_async_context(_serve_api(service, settings, show))
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        received = stack.enter_context(handle_signals(numbers, service.drain, partial(_end_at_once, show, pool)))
+        received = stack.enter_context(
+            handle_signals(numbers, partial(_drain, building), partial(_end_at_once, show, pool))
+        )
+        await _wait_until_known(building, start)
         await stack.enter_async_context(show.running(url, find_watched_folders(settings), config))
+        await asyncio.wait([building])
+        if building.cancelled():  # by a signal: nothing was begun
+            return ExitCode.OK
+        service = start.service = building.result()
         tune_collector()
         await service.run(until_idle)
         letters = await _count_letters(service.ledger, drained=bool(received) or not until_idle)
@@ -106,6 +124,21 @@ async def _run(settings: Settings, config: Path | None, until_idle: bool, live: 
     if pool is not None and pool.failed:
         return ExitCode.FAILED
     return ExitCode.DEAD_LETTERS if until_idle and letters and not received else ExitCode.OK
+
+
+async def _wait_until_known(building: asyncio.Task[Service], start: StartingService) -> None:
+    """Return once the service is built, or is known to wait for its ledger. Raises the error that ended the building."""
+    waits = asyncio.create_task(start.waits.wait(), name="wait for the ledger")
+    await asyncio.wait([building, waits], return_when=asyncio.FIRST_COMPLETED)
+    waits.cancel()
+    if building.done() and not building.cancelled():
+        start.service = building.result()  # before its address is printed
+
+
+def _drain(building: asyncio.Task[Service]) -> None:
+    """Drain the service, or stop building it."""
+    if not building.cancel() and not building.cancelled() and building.exception() is None:
+        building.result().drain()
 
 
 def _end_at_once(show: RunObservers, pool: WorkerPool | None) -> None:
@@ -125,7 +158,7 @@ async def _count_letters(ledger: DeadLetters, *, drained: bool) -> int:
 
 
 @asynccontextmanager
-async def _serve_api(service: Service, settings: Settings, show: RunObservers) -> AsyncIterator[str]:
+async def _serve_api(service: StartingService, settings: Settings, show: RunObservers) -> AsyncIterator[str]:
     from skyferry.server import PushEndpoints, check_listen, create_app, serve
 
     host, port = check_listen(settings.server)

@@ -1,0 +1,51 @@
+"""The service that the API has from the start of the process. It is alive, and not ready until its ledger is open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from skyferry.errors import LedgerError, SkyferryError
+from skyferry.ports import Ledger, Outgoing
+from skyferry.server.service_port import ServicePort
+from skyferry.status import HealthCheck, Readiness, Status, Submission
+
+NOT_OPEN = "it is not open yet"
+
+
+class StartingService:
+    """A `ServicePort` that passes everything to `service` once that is set. Before, it raises LedgerError."""
+
+    def __init__(self) -> None:
+        self.service: ServicePort | None = None
+        self.waits = asyncio.Event()  # set when the ledger has failed once
+        self._problem = NOT_OPEN
+
+    def record_failure(self, error: SkyferryError) -> None:
+        """Remember why the ledger is not open."""
+        self._problem = str(error)
+        self.waits.set()
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._get_service().ledger
+
+    async def submit(self, bodies: Sequence[bytes]) -> list[Submission]:
+        return await self._get_service().submit(bodies)
+
+    async def accept(self, queue: str, messages: Sequence[Outgoing]) -> None:
+        await self._get_service().accept(queue, messages)
+
+    async def ready(self) -> Readiness:
+        if self.service is not None:
+            return await self.service.ready()
+        waits = HealthCheck("worker", "worker", "down", "it waits for its ledger")
+        return Readiness((waits, HealthCheck("ledger", "ledger", "down", self._problem)))
+
+    async def status(self) -> Status:
+        return await self._get_service().status()
+
+    def _get_service(self) -> ServicePort:
+        if self.service is None:
+            raise LedgerError(self._problem)
+        return self.service
