@@ -41,7 +41,7 @@ RULES = DEPLOY / "prometheus" / "alerts.yaml"
 DASHBOARD = DEPLOY / "grafana" / "skyferry.json"
 FIRED = 'count by (alertname) (count_over_time(ALERTS{alertstate="firing"}[10m]))'
 FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
-FILES = {"SkyferryLedgerFailing", "SkyferryQueueFileFailing"}
+FILES = {"SkyferryLedgerFailing", "SkyferryQueueFileFailing", "SkyferrySharedLimitsFallback"}
 IMPATIENT = re.sub(r"for: \d+m", "for: 0s", RULES.read_text("utf-8"))  # the same rules, without their waiting time
 
 

@@ -40,7 +40,7 @@ def settings(folder: Path, **others: Any) -> Settings:
             "workspace": folder,
             "stores": {
                 "source": {"url": "file://source", "watch": False},
-                "destination": {"url": "file://destination"},
+                "destination": {"url": "file://destination", "shared_limits": True},
             },
             "routes": [{"name": "photos", "from": "source", "to": "destination"}],
             "queues": [{"name": "events", "url": "sqlite://queue.db"}],

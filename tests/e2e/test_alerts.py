@@ -30,7 +30,11 @@ DOCS = Path(__file__).parents[2] / "docs"
 ALERT = re.compile(r"`(skyferry_[a-z_]+) (>|==) ([0-9]+)`")
 COMPARE: dict[str, Callable[[float, float], bool]] = {">": operator.gt, "==": operator.eq}
 Alert = tuple[str, str, str]
-FILES = {("skyferry_ledger_failing", "==", "1"), ("skyferry_queue_failing", "==", "1")}
+FILES = {
+    ("skyferry_ledger_failing", "==", "1"),
+    ("skyferry_queue_failing", "==", "1"),
+    ("skyferry_shared_limits_fallback", "==", "1"),
+}
 
 
 def alerts() -> list[Alert]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+import urllib.request
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,10 +19,11 @@ from typing import Any
 import pytest
 import yaml
 
-from skyferry.testing.servers import PostgresServer
+from skyferry.testing.servers import PostgresServer, postgres
 
 OBJECTS = 150
 RATE = 20.0
+LATE = 1.0  # seconds of an answer of the ledger, on a busy machine
 
 
 class Pair:
@@ -72,6 +75,14 @@ class Pair:
         changes = (r for r in self.records(name) if r["event"] == "breaker.changed")
         return [(r["reason"], r.get("message", "")) for r in changes]
 
+    def read_fallback(self, name: str) -> float:
+        """Return the metric of a worker that says whether it keeps the limits by itself."""
+        lines = (self.folder / f"{name}.log").read_text().splitlines()
+        url = next(line.split()[1].removesuffix("/docs") for line in lines if line.startswith("open "))
+        with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:
+            text: str = answer.read().decode()
+        return float(re.search(r"^skyferry_shared_limits_fallback (\S+)$", text, re.MULTILINE)[1])  # type: ignore[index]
+
     def count_copied(self) -> int:
         """Return the number of copies."""
         return len(list((self.folder / "copy").glob("[0-9]*")))
@@ -106,6 +117,11 @@ def test_two_workers_keep_to_one_rate(pair: Pair) -> None:
         pair.start(name, watch=name == "a", requests_per_second=RATE)
     pair.until(lambda: pair.count_copied() == OBJECTS)
     pair.close()
+    check_rate(pair)
+
+
+def check_rate(pair: Pair, rate: float = RATE) -> None:
+    """Both have worked, and kept to the rate together in every span of time."""
     by_worker = {
         name: [
             datetime.fromisoformat(r["time"]).timestamp() - r["duration"]
@@ -119,7 +135,34 @@ def test_two_workers_keep_to_one_rate(pair: Pair) -> None:
     assert len(times) >= OBJECTS - 5, "the last lines may be missing"
     for span in (3.0, 5.0):
         most = max(bisect_left(times, at + span) - n for n, at in enumerate(times))
-        assert most <= RATE * (span + 2), f"in {span} s, of which one is for late answers of the ledger"
+        assert most <= rate * (span + 1 + LATE) + 1, f"in {span} s"
+
+
+def test_the_rate_holds_while_the_ledger_is_away_and_comes_back(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """Each worker falls back, and shares again; at no time do both together send more than the documentation says."""
+    with postgres() as server:  # of this test alone, which stops it
+        ledger = f"postgresql://{server.user}@{server.address}/postgres"
+        pair = Pair(tmp_path, {"ledger": ledger, "queue": "sqlite://queue.db"}, {"PGPASSWORD": server.password})
+        try:
+            for name in "ab":
+                pair.start(name, watch=name == "a", requests_per_second=RATE)
+            pair.until(lambda: pair.count_copied() > 90)  # after some seconds, so they know of each other
+            assert [pair.read_fallback(name) for name in "ab"] == [0, 0]
+            server.daemon.stop()
+            pair.until(lambda: [pair.read_fallback(name) for name in "ab"] == [1, 1])
+            server.daemon.start()
+            pair.until(lambda: [pair.read_fallback(name) for name in "ab"] == [0, 0])
+            pair.until(lambda: pair.count_copied() == OBJECTS)
+        finally:
+            pair.close()
+        parts = 0.0  # of the rate, that both together have by themselves: 1 if they know of each other
+        for name in "ab":
+            fallback, restored = [r for r in pair.records(name) if r["event"].startswith("shared_limits.")]
+            assert (fallback["event"], restored["event"]) == ("shared_limits.fallback", "shared_limits.restored")
+            parts += 1 / fallback["count"]
+        check_rate(pair, RATE * parts)
 
 
 def test_what_one_worker_finds_holds_for_the_other(pair: Pair) -> None:

@@ -39,6 +39,7 @@ WHAT: Mapping[str, str] = MappingProxyType(
         "write": "objects can be written",
         "promises": "the service does what Skyferry relies on",
         "service": "service",
+        "limits": "shared limits",
         "delete": "objects can be deleted",
         "retention": "no retention blocks replacing or deleting objects",
         "versioning": "versioning",

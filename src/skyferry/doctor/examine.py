@@ -19,6 +19,7 @@ from skyferry.doctor.events.canary import Canary
 from skyferry.doctor.events.listening import ListeningPlan, may_listen, plan_listening
 from skyferry.doctor.events.verdict import CanaryResult, CanaryTest, ExpectedCopy, send_canary
 from skyferry.doctor.ledger import files
+from skyferry.doctor.ledger.limits import check_shared_limits
 from skyferry.doctor.ledger.records import check_records
 from skyferry.doctor.requirements import StoreRequirements, require_stores
 from skyferry.doctor.stores import NOTHING, StoreExamination, make_canary_key
@@ -80,6 +81,8 @@ class _Doctor:
         is_reached = all(check.name != "reach" or check.state is CheckState.OK for check in of_ledger)
         records = await check_records(self.opener) if is_reached else []
         of_stores += [check for check in records if check.kind == "store"]
+        if maintenance := self.opener.ledger_maintenance():
+            of_stores += check_shared_limits(settings, maintenance.where)
         for queue in settings.queues:
             of_queues += await self._queue(queue, reached[queue.name])
         of_queues += [*await self._letters(), *of_ledger]

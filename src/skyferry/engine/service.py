@@ -300,6 +300,10 @@ class Service:
         if buckets := self._monitor.facts.unrouted:
             message = "; ".join(describe_unrouted(bucket, count) for bucket, count in buckets.items())
             yield HealthCheck("work", "unrouted_bucket", "degraded", message)
+        if (shared := self._components.shared) and shared.alone:
+            yield HealthCheck(
+                "work", "shared_limits", "degraded", f"the limits are this worker's own: {shared.problem}"
+            )
         if held := self._monitor.facts.held:
             counts = "; ".join(f"{count:,} deletes of {store} are held" for store, count in held.items())
             yield HealthCheck("work", "held_deletes", "degraded", f"{counts}: skyferry deletes list")

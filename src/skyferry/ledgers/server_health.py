@@ -18,6 +18,7 @@ class ServerHealth:
         """Errors are not reported once `is_closed` returns True."""
         self._on_health, self._is_closed = on_health, is_closed
         self._failing = False
+        self.lasting = False  # the failure concerns some requests only: the success of another one does not end it
 
     async def observe(self, request: Coroutine[Any, Any, T]) -> T:
         """Return the result of a request. Raises its LedgerError."""
@@ -28,7 +29,7 @@ class ServerHealth:
                 self._failing = True
                 self._on_health(error)
             raise
-        if self._failing:
+        if self._failing and not self.lasting:
             self._failing = False
             self._on_health(None)
         return result

@@ -19,6 +19,7 @@ from importlib.resources import files
 from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
 
+_TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?(?:@schema\.)?(\w+)")
 _NAME = re.compile(r"(\d{4})-(expand|contract)-([a-z0-9-]+)\.sql")
 
 
@@ -68,6 +69,11 @@ class SchemaHistory:
     def sql(self) -> str:
         """The statements that make a new schema."""
         return "\n".join(step.sql for step in self.steps if not step.contracts)
+
+    @property
+    def tables(self) -> list[str]:
+        """The names of all tables that the steps make."""
+        return _TABLE.findall(self.sql)
 
     def list_pending(self, at: SchemaVersion) -> list[SchemaStep]:
         """Return the steps that a schema lacks, in the order in which they are applied."""

@@ -199,6 +199,44 @@ async def test_without_the_ledger_each_worker_has_its_share() -> None:
     assert sum(ledger.calls for ledger in fleet.ledgers) > calls, "shared again"
 
 
+async def test_the_rate_holds_when_the_ledger_goes_and_comes() -> None:
+    """No worker catches up by itself with time that was the fleet's; afterwards half a second is caught up with."""
+    fleet, rate = Fleet(), 100.0
+    workers = [fleet.worker(rate) for _ in range(4)]
+    for ledger in fleet.ledgers:
+        await ledger.heartbeat(Heartbeat("host", "1", "", 0.0), [])
+    runs = [asyncio.create_task(limits.run()) for limits, _ in workers]
+    works = [asyncio.create_task(fleet.use(limiter, lambda: 1.0)) for _, limiter in workers]
+    for away in (False, True, False, True):
+        for ledger in fleet.ledgers:
+            ledger.away = away
+        await run_for(fleet, 5.0)
+    await run_for(fleet, 0.0, *works, *runs)
+    for span in (0.5, 2.0, 8.0):
+        assert fleet.most(span) <= rate * (span + 1.5) + 1 + len(works)
+    assert fleet.total() >= rate * 18
+
+
+async def test_a_rate_without_answer_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger answers everything else, so only a reservation shows that it works again."""
+    fleet = Fleet()
+    limits, limiter = fleet.worker(10.0)
+
+    async def refuse(*args: object) -> float:
+        raise LedgerError("permission denied", hint="GRANT")
+
+    monkeypatch.setattr(fleet.ledgers[0], "reserve_units", refuse)
+    await limiter.take(1.0)
+    for _ in range(3):
+        await limits.exchange()
+        assert limits.alone
+        assert limits.problem == "permission denied (GRANT)"
+    monkeypatch.undo()
+    await limits.exchange()
+    assert not limits.alone
+    assert [r.event for r in fleet.heard] == ["shared_limits.fallback", "shared_limits.restored"]
+
+
 async def test_a_ledger_that_hangs_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a moment; the request that waited passes."""
     monkeypatch.setattr("skyferry.engine.resilience.shared.limits.PATIENCE", 0.01)

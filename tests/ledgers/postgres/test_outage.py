@@ -109,7 +109,7 @@ async def test_a_role_without_rights_is_named(harness: PostgresHarness, postgres
     await harness.open("one")
     role = f"{harness.schema}_reader"
     postgres_server.run(f"CREATE ROLE {role} LOGIN PASSWORD 'of the reader'")
-    with pytest.raises(LedgerError, match=r"permission denied.*(Grant|owner)"):
+    with pytest.raises(LedgerError, match=r"lacks .*GRANT "):
         await open_ledger(harness.pool(role, "of the reader"), "two", 30.0)
 
 

@@ -10,6 +10,7 @@ import asyncpg
 from skyferry.errors import LedgerError, LedgerIncompatible
 from skyferry.ledgers.server_health import OnHealth, ServerHealth
 from skyferry.postgres.pool import Connection, PostgresPool
+from skyferry.postgres.rights import find_lacking_rights
 from skyferry.postgres.schema import complete_statement
 from skyferry.sql.schema_steps import load_history
 
@@ -73,6 +74,10 @@ class LedgerDatabase:
         """True after `close`."""
         return self._pool.closed
 
+    async def read_apart(self, call: Callable[[LedgerSession], Awaitable[T]]) -> T:
+        """Run a call as `read`. Its failure is not one of the ledger: the work goes on without it."""
+        return await self._explain(lambda db: call(LedgerSession(db, self.schema, self._statements)), lasting=False)
+
     async def read(self, call: Callable[[LedgerSession], Awaitable[T]]) -> T:
         """Run a call of one statement. Raises LedgerError."""
         return await self._run(call)
@@ -100,7 +105,27 @@ class LedgerDatabase:
 
     async def run(self, call: Callable[[Connection], Awaitable[T]]) -> T:
         """Return the result of a call with a connection. Each statement commits by itself. Raises LedgerError."""
-        return await self._health.observe(self._pool.run(call))
+        return await self._health.observe(self._explain(call, lasting=True))
+
+    async def check_rights(self) -> None:
+        """Raise LedgerError as long as the role lacks a right that a request has needed."""
+        if self._health.lasting:
+            await self._pool.run(self._require_rights)
+            self._health.lasting = False
+
+    async def _explain(self, call: Callable[[Connection], Awaitable[T]], *, lasting: bool) -> T:
+        """Run a call. Its error names the tables on which the role lacks rights, and the grant. It is `lasting` for the health."""
+        try:
+            return await self._pool.run(call)
+        except LedgerError as error:
+            if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
+                self._health.lasting = self._health.lasting or lasting
+                await self._pool.run(self._require_rights)
+            raise
+
+    async def _require_rights(self, connection: Connection) -> None:
+        if wrong := await find_lacking_rights(connection, self.schema, HISTORY.tables):
+            raise LedgerError(wrong.what, where="ledger", hint=wrong.hint)
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""

@@ -27,6 +27,7 @@ class PostgresHousekeeping:
     _me: int
 
     async def check_writable(self) -> None:
+        await self._db.check_rights()
         if await self._db.read(lambda db: db.fetchval(SQL["is_read_only"])):
             raise LedgerError("the server is a read-only standby", hint="List all servers of the cluster in the URL.")
 

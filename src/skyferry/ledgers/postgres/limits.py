@@ -35,4 +35,4 @@ class PostgresLimits:
         await self._run("close", name, opening)
 
     async def _run(self, statement: str, *values: object) -> list[Any]:
-        return await self._db.read(lambda db: db.fetch(SQL[statement], *values))
+        return await self._db.read_apart(lambda db: db.fetch(SQL[statement], *values))

@@ -14,6 +14,7 @@ from skyferry.ledgers.postgres.status import check_older_programs, describe_serv
 from skyferry.ports.inspection import LedgerFacts
 from skyferry.ports.ledger import Backup, Ledger, LedgerStatus
 from skyferry.postgres.pool import Connection, PostgresPool
+from skyferry.postgres.rights import find_lacking_rights
 from skyferry.postgres.schema import apply_next_step, read_schema_version
 from skyferry.postgres.server_settings import find_unsafe_settings, read_server_facts
 from skyferry.sql import load_statements
@@ -69,7 +70,9 @@ class PostgresLedgerMaintenance:
             facts = await db.run(read_server_facts)
             unsafe = await db.run(find_unsafe_settings)
             made = await db.run(lambda connection: read_schema_version(connection, self._schema, HISTORY))
-        return describe_server(self._address, facts, unsafe, is_made=made.number > 0)
+            lacking = await db.run(lambda connection: find_lacking_rights(connection, self._schema, HISTORY.tables))
+        wrong = [*unsafe, lacking] if lacking else unsafe
+        return describe_server(self._address, facts, wrong, is_made=made.number > 0)
 
     async def back_up(self, target: Path) -> Backup:
         """Raise SkyferryError: the tools of the server do it, as of one moment and while the service runs."""

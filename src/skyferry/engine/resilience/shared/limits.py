@@ -36,11 +36,13 @@ class FleetLimits:
 
     def __init__(self, ledger: LimitsLedger, clock: Clock, observer: Observer) -> None:
         self.alone = False  # the ledger does not answer
+        self.problem = ""  # why it does not
         self.workers = 1  # the last known number
         self._ledger, self._clock, self._observer = ledger, clock, observer
         self._breakers: dict[str, FleetBreaker] = {}
         self._asked = asyncio.Event()
         self._counted = float("-inf")
+        self._unreserved: dict[str, float] = {}  # rates of which the last reservation failed
 
     def share_breakers(self, breakers: Mapping[str, FleetBreaker]) -> None:
         """Share these breakers, by store."""
@@ -56,6 +58,7 @@ class FleetLimits:
             async with asyncio.timeout(PATIENCE):
                 return await self._ledger.reserve_units(name, units, max(rate, SLOWEST), BURST)
         except (LedgerError, TimeoutError) as error:
+            self._unreserved[name] = rate
             self._fall_back(error)
             return None
 
@@ -75,6 +78,7 @@ class FleetLimits:
                     self.workers = max(1, sum((await self._ledger.count_workers()).values()))
                     self._counted = self._clock.monotonic()
                 await self._exchange_breakers()
+                await self._try_reservations()
         except (LedgerError, TimeoutError) as error:
             self._fall_back(error)
         else:
@@ -90,6 +94,12 @@ class FleetLimits:
             breaker.learn(found.get(breaker.name))
             self._report(store, before, breaker.state)
             await self._seek_trial(breaker)
+
+    async def _try_reservations(self) -> None:
+        """Reserve nothing of each rate that failed: the ledger may answer other requests, such as for lack of rights."""
+        for name, rate in list(self._unreserved.items()):
+            await self._ledger.reserve_units(name, 0.0, max(rate, SLOWEST), BURST)
+            del self._unreserved[name]
 
     async def _publish(self, breaker: FleetBreaker) -> None:
         while breaker.unpublished:
@@ -115,8 +125,9 @@ class FleetLimits:
                 breaker.refuse_trial()
 
     def _fall_back(self, error: Exception) -> None:
+        known = error if isinstance(error, LedgerError) else LedgerError(f"no answer within {PATIENCE:g} s")
+        self.problem = str(known)
         if not self.alone:
-            known = error if isinstance(error, LedgerError) else LedgerError(f"no answer within {PATIENCE:g} s")
             self._set_alone(True)
             record = Record("shared_limits.fallback", error=known.kind, message=known.message, hint=known.hint)
             self._observer.on(replace(record, count=self.workers))

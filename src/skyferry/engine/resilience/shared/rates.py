@@ -41,6 +41,7 @@ class FleetRateLimiter(RateLimiter):
         self._left = self._drawn = 0.0  # units of this batch
         self._begins = self._ends = 0.0  # monotonic seconds between which it may be used
         self._expired = False  # the last batch was not used up
+        self._fell_back = False  # the last units were of this worker's own rate
 
     async def take(self, units: float) -> float:
         if not self._total or (not self._turn.locked() and self._spend(units)):
@@ -54,6 +55,8 @@ class FleetRateLimiter(RateLimiter):
         waited = self._clock.monotonic() - began
         if granted:
             return waited
+        if not self._fell_back:  # no catching up: the time until now was the fleet's
+            self._fell_back, self._ready_at = True, max(self._ready_at, self._clock.monotonic())
         self._rate = self._total / self._reservations.workers
         return waited + await super().take(units)
 
@@ -87,6 +90,7 @@ class FleetRateLimiter(RateLimiter):
         if (delay := await self._reservations.reserve(self._name, amount, self._total)) is None:
             return False
         self._left += amount
+        self._fell_back = False
         self._drawn = self._left
         self._begins = self._clock.monotonic() + delay
         self._ends = self._begins + LIFE
