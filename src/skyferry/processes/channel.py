@@ -21,6 +21,8 @@ Name = Literal[
     "report",  # child: its `WorkerReport`
     "records",  # child: a list of packed records
     "log",  # child: a line of a library: event, level, values
+    "call",  # child: a call of the queue that the parent has in memory
+    "answer",  # parent: its answer
 ]
 HEAD = 4  # bytes
 

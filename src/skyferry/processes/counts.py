@@ -40,11 +40,14 @@ def warn_of_cores(count: int, cores: int) -> str:
     return f"{WHERE} {count} is more than the {cores} cores of this machine, so the processes slow each other down"
 
 
-def check_shareable(settings: Settings) -> None:
-    """Raise ConfigError for a queue, ledger or store in memory, which other processes cannot open."""
+def check_shareable(settings: Settings, *, queue_served: bool = False) -> None:
+    """Raise ConfigError for a queue, ledger or store in memory, which other processes cannot open.
+
+    `queue_served`: the parent serves the queue in its memory.
+    """
     if LedgerUrl.parse(settings.ledger.url).known.shared_by == "process":
         raise _memory_error("the ledger", "ledger.url", "sqlite://ledger.db")
-    for queue in settings.queues:
+    for queue in () if queue_served else settings.queues:
         if QueueUrl.parse(queue.url).known.shared_by == "process":
             raise _memory_error(f"the queue {queue.name}", "queues", "sqlite://queue.db")
     for name, store in settings.stores.items():

@@ -15,7 +15,7 @@ class WorkerJob:
 
     settings: Settings  # with the child's share of the limits
     processes: int  # that share the work
-    copy_ledger: Path | None = None  # of `skyferry copy`; None = the ledger of the settings
+    copy_ledger: Path | None = None  # of `skyferry copy`, whose queue is in the memory of the parent; None = a service
     full_records: bool = False  # send all fields of all records
     log_level: Level = "info"
     worker: str = ""  # the number of the process

@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from skyferry.errors import OutOfResources, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.observe.logs import Level
-from skyferry.ports import Clock, Observer
+from skyferry.ports import Clock, EventQueue, Observer
 from skyferry.processes.child_process import ChildProcess, start_child
 from skyferry.processes.job import WorkerJob
 from skyferry.processes.record_frames import unpack_records
+from skyferry.processes.shared_queue import QueueServer
+from skyferry.queues.even_shares import EvenShares
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.status import QueueBytes, WorkerReport, merge_backlogs
@@ -32,6 +35,7 @@ class PoolJob:
 
     job: WorkerJob  # of each child
     drain: float  # seconds for transfers in flight
+    open_queue: Callable[[], EventQueue] | None = None  # opens a client for each child of a queue in memory
     backoff: Backoff = RESTART
 
 
@@ -174,7 +178,7 @@ class WorkerPool:
         beginner = asyncio.create_task(self._begin(child), name=f"begin {slot.worker}")
         killer = asyncio.create_task(self._kill_late(child), name=f"end {slot.worker}")
         try:
-            failure = await self._take_frames(slot, child)
+            failure = await self._serve(slot, child)
             end = await child.wait()
         finally:
             beginner.cancel()
@@ -195,13 +199,27 @@ class WorkerPool:
         await asyncio.sleep(self._grace + LATE)
         child.kill()
 
-    async def _take_frames(self, slot: _Slot, child: ChildProcess) -> SkyferryError | None:
-        """Take what the child sends, to its end. Return the error that ended it."""
+    async def _serve(self, slot: _Slot, child: ChildProcess) -> SkyferryError | None:
+        """Take what the child sends, to its end, and make its calls of the queue. Return the error that ended it."""
+        if self._job.open_queue is None:
+            return await self._take_frames(slot, child)
+        queue = EvenShares(self._job.open_queue(), len(self._slots), self._clock)
+        server = QueueServer(queue, partial(child.channel.send, "answer"))
+        try:
+            return await self._take_frames(slot, child, server)
+        finally:
+            await server.close()
+
+    async def _take_frames(
+        self, slot: _Slot, child: ChildProcess, queue: QueueServer | None = None
+    ) -> SkyferryError | None:
         failure = None
         while (frame := await child.channel.receive()) is not None:
             name, value = frame
             if name == "records":
                 self._take_records(value, slot.worker)
+            elif name == "call" and queue is not None:
+                await queue.take_call(value)
             elif name == "report":
                 self._proven, slot.report = True, value
                 if len(self.reports) == len(self._slots):

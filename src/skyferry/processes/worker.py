@@ -18,6 +18,7 @@ from skyferry.observe.logs import Level
 from skyferry.processes.channel import Channel
 from skyferry.processes.job import WorkerJob
 from skyferry.processes.record_frames import RecordBuffer
+from skyferry.processes.shared_queue import QueueClient
 from skyferry.wiring import SourceContext, build_service, copy_ledgers
 
 TICK = 0.05  # seconds between batches of records
@@ -62,10 +63,14 @@ async def _run_job(job: WorkerJob, channel: Channel, when_built: Callable[[], No
     try:
         ledger = copy_ledgers.open_ledger(job.copy_ledger) if job.copy_ledger else None
         find = _find_nothing if job.copy_ledger else None  # a command: its provenance starts anew
-        async with build_service(job.settings, records, find=find, ledger=ledger, helpers=job.processes) as service:
+        queue = _open_queue(job, channel) if job.copy_ledger else None
+        queues = (queue,) if queue else ()
+        async with build_service(
+            job.settings, records, find=find, ledger=ledger, queues=queues, helpers=job.processes
+        ) as service:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, service.drain)
             when_built()
-            await _serve(service, records, channel)
+            await _serve(service, records, channel, queue)
     except (SkyferryError, ExceptionGroup) as problem:
         if (expected := _find_expected(problem)) is None:
             raise
@@ -79,10 +84,16 @@ def _find_nothing(parts: SourceContext) -> Sequence[EventSource]:
     return ()
 
 
-async def _serve(service: Service, records: RecordBuffer, channel: Channel) -> None:
+def _open_queue(job: WorkerJob, channel: Channel) -> QueueClient:
+    """Return the queue in the memory of the parent, by the first settings of a queue."""
+    address = job.settings.queues[0]
+    return QueueClient(address.name, address.lease, partial(channel.send, "call"))
+
+
+async def _serve(service: Service, records: RecordBuffer, channel: Channel, queue: QueueClient | None) -> None:
     begun = asyncio.Event()
     helpers = [
-        asyncio.create_task(_listen(service, channel, begun), name="parent"),
+        asyncio.create_task(_listen(service, channel, begun, queue), name="parent"),
         asyncio.create_task(_report(service, records, channel), name="report"),
     ]
     try:
@@ -94,14 +105,20 @@ async def _serve(service: Service, records: RecordBuffer, channel: Channel) -> N
         await asyncio.gather(*helpers, return_exceptions=True)
 
 
-async def _listen(service: Service, channel: Channel, begun: asyncio.Event) -> None:
+async def _listen(service: Service, channel: Channel, begun: asyncio.Event, queue: QueueClient | None) -> None:
     """Follow the parent. Without one, give the leases back and end: another process takes the work over."""
     while (frame := await channel.receive()) is not None:
         name, value = frame
+        if name == "answer":
+            if queue is not None:
+                queue.take_answer(value)
+            continue
         if name == "drain":
             service.drain(value)
         begun.set()
     service.drain(0.0)
+    if queue is not None:
+        queue.fail()
     begun.set()
     await asyncio.sleep(ORPHANED)
     os._exit(1)

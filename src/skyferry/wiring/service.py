@@ -98,6 +98,7 @@ async def build_service(
     *,
     find: Callable[[SourceContext], Sequence[EventSource]] | None = None,
     ledger: Ledger | None = None,
+    queues: Sequence[EventQueue] = (),
     create: bool = False,
     pool: WorkerProcesses | None = None,
     helpers: int = 0,
@@ -106,8 +107,9 @@ async def build_service(
     """Build a service, and close it at the end. Raises ConfigError, LedgerError, QueueError, StoreError.
 
     `find` returns other sources of events than watched folders, for commands: provenance starts anew.
-    `ledger` replaces the configured one. `create` makes destination folders that nothing is known of. With a `pool`, other
-    processes do the work; each of them is one of `helpers`, has no sources, and leaves pruning and publishing to this one.
+    `ledger` and `queues` replace the configured ones; `queues` are shared evenly by their owner. `create` makes
+    destination folders that nothing is known of. With a `pool`, other processes do the work; each of them is one of `helpers`,
+    has no sources, and leaves pruning and publishing to this one.
     With `on_wait`, a ledger whose server does not answer is waited for; it is called with each error.
     """
     clock, health = SystemClock(), Health(observer)
@@ -152,16 +154,18 @@ async def build_service(
         for s in used
     }
     stores = {s: protect_store(inner[s], protections[s]) for s in used}
-    received = [opener.queue(q.name) for q in settings.queues]
+    received = queues or [opener.queue(q.name) for q in settings.queues]
     if not (find or helpers or ledger):
         await report_unsafe_servers(opener, received, observer)
-    queues = [MonitoredQueue(queue, clock) for queue in received]
+    monitored = [MonitoredQueue(queue, clock) for queue in received]
     reader = EventReader(routes)
     redrive = RedriveQueue(context.ledger, clock, settings.ledger.lease)
     taken: list[EventQueue] = [
         *(
-            InterceptingQueue(_share(queue, helpers, settings, clock), context.ledger, context.reporter)
-            for queue in queues
+            InterceptingQueue(
+                queue if queues else _share(queue, helpers, settings, clock), context.ledger, context.reporter
+            )
+            for queue in monitored
         ),
         redrive,
     ]
@@ -174,11 +178,11 @@ async def build_service(
             fleet=fleet,
             worker=worker,
             reader=reader,
-            queues=queues,
+            queues=monitored,
             stores=list(stores.values()),
             sources=()
             if helpers
-            else find_sources(SourceContext(settings, routes, context, stores, queues[0], fleet, folders, specials)),
+            else find_sources(SourceContext(settings, routes, context, stores, monitored[0], fleet, folders, specials)),
             waiting=lambda: {s: p.limits.waiting if p.limits else 0 for s, p in protections.items()},
             sampled=sampled,
             retention=settings.ledger.retention,
@@ -188,7 +192,7 @@ async def build_service(
             probes=probe_destinations(filled),
             overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
             orphans=OrphanSettler(context, LocalTransfers(routes.leads, own.has, stores, copier.abort_uploads)),
-            recovery=None if find or helpers else _recovery(settings, context, routes, own, queues, pool),
+            recovery=None if find or helpers else _recovery(settings, context, routes, own, monitored, pool),
             idle_check=IDLE_CHECK if find is None else QUICK_CHECK,
             reports=(lambda: pool.reports) if pool else None,
             helper=helpers > 0,

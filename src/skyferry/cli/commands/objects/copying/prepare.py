@@ -188,4 +188,4 @@ def _run_shared_job(job: CopyJob, ledger: CopyLedger | None) -> ExitCode:
     from skyferry.wiring import copy_ledgers
 
     with share_copy(job, ledger.path if ledger else None) as shared:
-        return run_async(run_copy(shared.job, ledger or copy_ledgers.open_ledger(shared.ledger), shared.pool))
+        return run_async(run_copy(shared.job, ledger or copy_ledgers.open_ledger(shared.ledger), shared))

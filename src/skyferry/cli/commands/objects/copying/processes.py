@@ -1,4 +1,4 @@
-"""`skyferry copy --processes N`: this process lists, and shares a queue and the ledger with those that copy."""
+"""`skyferry copy --processes N`: this process lists, and serves a queue to those that copy. All share the ledger."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from skyferry.cli.render import output, stalls
-from skyferry.events.native_encoding import encode_event
+from skyferry.clock import SystemClock
 from skyferry.frozen import dataclass
 from skyferry.model import State
 from skyferry.ports import EventQueue, Observer, Outgoing
 from skyferry.ports.decorators import QueueDecorator
 from skyferry.processes import open_pool, prepare_processes
+from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.records import Record
 from skyferry.wiring.copy_ledgers import mark_doubted
 
@@ -31,28 +33,29 @@ if TYPE_CHECKING:
 class SharedCopy:
     """A copy by several processes."""
 
-    job: CopyJob  # with a queue in a file
+    job: CopyJob  # with the ledger in a file
     pool: PoolJob
     ledger: Path  # its file
+    queue: EventQueue  # takes events
 
 
 @contextmanager
 def share_copy(job: CopyJob, ledger: Path | None) -> Iterator[SharedCopy]:
-    """Make a queue in a temporary file, and there also the ledger if None is given. Raises as `prepare_processes`."""
+    """Make a queue, and a ledger in a temporary folder if None is given. Raises as `prepare_processes`."""
     with TemporaryDirectory(prefix="skyferry-") as scratch:
         file = ledger or Path(scratch) / "ledger.db"
-        queues = tuple(
-            q.model_copy(update={"url": f"sqlite://{quote(scratch)}/{q.name}.db"}) for q in job.settings.queues
-        )
         url = f"sqlite://{quote(str(file.absolute()))}"
-        update = {"queues": queues, "ledger": job.settings.ledger.model_copy(update={"url": url})}
-        settings = job.settings.model_copy(update=update)
+        ledger_settings = job.settings.ledger.model_copy(update={"url": url})
+        settings = job.settings.model_copy(update={"ledger": ledger_settings})
         limited = stalls.limit_request_time(settings, job.patience)
-        yield SharedCopy(replace(job, settings=settings), prepare_processes(limited, job.processes, file), file)
+        (address,) = settings.queues
+        open_queue = partial(MemoryQueue, address.name, SystemClock(), address.lease, QueueState())
+        pool = prepare_processes(limited, job.processes, file, open_queue)
+        yield SharedCopy(replace(job, settings=settings), pool, file, open_queue())
 
 
 class SharedCopyQueue(QueueDecorator):
-    """The queue of a copy, as the listing uses it: other processes get each event as JSON, and hear of doubts by its id."""
+    """The queue of a copy, as the listing uses it: other processes learn of doubts by the id of an event."""
 
     def __init__(self, inner: EventQueue) -> None:
         super().__init__(inner)
@@ -64,15 +67,14 @@ class SharedCopyQueue(QueueDecorator):
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
         doubted, self._doubted = self._doubted, set()
-        return await self.inner.send([_encode(message, doubted) for message in messages])
+        return await self.inner.send([_mark(message, doubted) for message in messages] if doubted else messages)
 
 
-def _encode(message: Outgoing, doubted: Collection[str]) -> Outgoing:
-    if (event := message.event) is None:
+def _mark(message: Outgoing, doubted: Collection[str]) -> Outgoing:
+    event = message.event
+    if event is None or event.destination is None or event.destination.key not in doubted:
         return message
-    if event.destination is not None and event.destination.key in doubted:
-        event = replace(event, event_id=mark_doubted(event.event_id))
-    return Outgoing(encode_event(event))
+    return replace(message, event=replace(event, event_id=mark_doubted(event.event_id)))
 
 
 def open_copy_pool(pool: PoolJob, progress: CopyProgress) -> WorkerPool:

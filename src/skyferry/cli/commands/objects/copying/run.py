@@ -18,24 +18,26 @@ from skyferry.cli.render import output, stalls
 from skyferry.cli.signals import handle_signals
 
 if TYPE_CHECKING:
+    from skyferry.cli.commands.objects.copying.processes import SharedCopy
     from skyferry.cli.render.copy_progress import CopyProgress
     from skyferry.discovery.listing import ListingSource
     from skyferry.engine.service import Service
-    from skyferry.ports import ObjectStore
+    from skyferry.ports import EventQueue, ObjectStore
     from skyferry.processes.pool import PoolJob, WorkerPool
     from skyferry.wiring import SourceContext
     from skyferry.wiring.copy_ledgers import CopyLedger
 
 
-async def run_copy(job: CopyJob, ledger: CopyLedger | None, shared: PoolJob | None = None) -> ExitCode:
-    """Copy, delete, and print the results. Without a ledger, it is in memory. `shared`: the job of other processes."""
+async def run_copy(job: CopyJob, ledger: CopyLedger | None, shared: SharedCopy | None = None) -> ExitCode:
+    """Copy, delete, and print the results. Without a ledger, it is in memory. `shared`: what other processes do."""
     from skyferry.cli.render.copy_progress import CopyProgress, show_progress
 
     progress = CopyProgress(job.shown.verbose, job.shown.quiet)
     stores: dict[str, ObjectStore] = {}
     async with AsyncExitStack() as stack:
-        pool = _open_pool(shared, progress) if shared else None
-        service = await stack.enter_async_context(_build_service(job, ledger, progress, stores, pool))
+        pool = _open_pool(shared.pool, progress) if shared else None
+        queues = (shared.queue,) if shared else ()
+        service = await stack.enter_async_context(_build_service(job, ledger, progress, stores, pool, queues))
         end_at_once = pool.kill if pool else lambda: None
         numbers = (signal.SIGINT, signal.SIGTERM)
         interrupted = stack.enter_context(handle_signals(numbers, partial(drain, service), end_at_once))
@@ -73,6 +75,7 @@ def _build_service(
     progress: CopyProgress,
     stores: dict[str, ObjectStore],
     pool: WorkerPool | None = None,
+    queues: Sequence[EventQueue] = (),
 ) -> AbstractAsyncContextManager[Service]:
     from skyferry.discovery.listing import CopyEnds, CopyPorts, ListingSource, PlannedCopy
     from skyferry.engine.contents import have_same_content
@@ -108,7 +111,7 @@ def _build_service(
         return [ListingSource(ends, ports, progress.found, job.selection)]
 
     limited = stalls.limit_request_time(job.settings, job.patience)
-    return build_service(limited, progress, find=find, ledger=ledger, pool=pool)
+    return build_service(limited, progress, find=find, ledger=ledger, queues=queues, pool=pool)
 
 
 def drain(service: Service) -> None:
