@@ -12,6 +12,7 @@ import pytest
 from skyferry.errors import QueueError
 from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 from skyferry.ports import EventQueue, Outgoing
+from skyferry.processes.channel import pickle_frame
 from skyferry.processes.shared_queue import Answer, Call, QueueClient, QueueServer
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.testing.clock import ManualClock
@@ -28,14 +29,16 @@ class Wire:
         self._task = asyncio.create_task(self._serve())
 
     def _send_call(self, call: Call) -> None:
-        self._calls.put_nowait(pickle.dumps(call))
+        self._calls.put_nowait(pickle_frame("call", call))
 
     def _send_answer(self, answer: Answer) -> None:
-        asyncio.get_running_loop().call_soon(self.client.take_answer, pickle.loads(pickle.dumps(answer)))
+        (_, received) = pickle.loads(pickle_frame("answer", answer))
+        asyncio.get_running_loop().call_soon(self.client.take_answer, received)
 
     async def _serve(self) -> None:
         while True:
-            await self.server.take_call(pickle.loads(await self._calls.get()))
+            (_, call) = pickle.loads(await self._calls.get())
+            await self.server.take_call(call)
 
     async def end(self) -> None:
         """End like the channel of a child that is killed."""

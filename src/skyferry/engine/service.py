@@ -208,6 +208,11 @@ class Service:
         await self._monitor.refresh()
         return self._status()
 
+    @property
+    def idle(self) -> bool:
+        """True if nothing is in flight."""
+        return self._worker.idle
+
     def report(self) -> WorkerReport:
         """Return the state of this process for the one that shows the whole."""
         now = self._context.clock.monotonic()

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import pickle
 import socket
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+from skyferry.model import Checksums, ObjectEvent, ObjectRef
+from skyferry.ports import Message
 
 Name = Literal[
     "job",  # parent: the first frame, a `WorkerJob`
@@ -25,6 +33,28 @@ Name = Literal[
     "answer",  # parent: its answer
 ]
 HEAD = 4  # bytes
+Reduce = Callable[[Any], tuple[type, tuple[Any, ...]]]
+
+
+def _reduce_by_fields(kind: type) -> Reduce:
+    """Return a function that pickles a record as the arguments of its class. Half the cost of attributes by their names."""
+    read = attrgetter(*(field.name for field in fields(kind)))
+    return lambda record: (kind, read(record))
+
+
+class FramePickler(pickle.Pickler):
+    """A pickler that is fast for what is sent for each object."""
+
+    dispatch_table: ClassVar[Mapping[type, Reduce]] = MappingProxyType(  # type: ignore[misc]  # pickle reads it from the class
+        {kind: _reduce_by_fields(kind) for kind in (Message, ObjectEvent, ObjectRef, Checksums)}
+    )
+
+
+def pickle_frame(name: Name, value: Any) -> bytes:
+    """Return the body of a frame."""
+    body = io.BytesIO()
+    FramePickler(body, pickle.HIGHEST_PROTOCOL).dump((name, value))
+    return body.getvalue()
 
 
 class Channel:
@@ -41,7 +71,7 @@ class Channel:
     def send(self, name: Name, value: Any = None) -> None:
         """Send a frame without waiting. A channel that has ended takes it silently."""
         if not self._writer.is_closing():
-            body = pickle.dumps((name, value), pickle.HIGHEST_PROTOCOL)
+            body = pickle_frame(name, value)
             self._writer.write(len(body).to_bytes(HEAD, "big") + body)
 
     async def flush(self) -> None:

@@ -75,8 +75,9 @@ def unpack_records(packed: Sequence[Packed], worker: str) -> list[Record]:
 
 
 def _unpack(packed: Packed, worker: str) -> Record:
-    event, *values = packed
-    names = SHORT[event] if len(values) < len(ALL) else ALL
-    record = Record(event, **dict(zip(names, values, strict=True)))
+    if len(packed) > len(ALL):
+        record = Record(*packed)
+    else:
+        record = Record(packed[0], **dict(zip(SHORT[packed[0]], packed[1:], strict=True)))
     object.__setattr__(record, "worker", worker)
     return record

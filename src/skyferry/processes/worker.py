@@ -130,10 +130,9 @@ async def _report(service: Service, records: RecordBuffer, channel: Channel) -> 
     while True:
         if packed := records.take():
             channel.send("records", packed)
-        report = service.report()
-        if ticks % REPORT == 0 or report.idle is not idle:
-            channel.send("report", report)
-        ticks, idle = ticks + 1, report.idle
+        if ticks % REPORT == 0 or service.idle is not idle:
+            channel.send("report", service.report())  # goes through all that is in flight
+        ticks, idle = ticks + 1, service.idle
         with contextlib.suppress(ConnectionError):  # `_listen` notices it too
             await channel.flush()
         await asyncio.sleep(TICK)
