@@ -3,9 +3,9 @@
     python -m bench.processes [--objects N] [--rounds N] [--processes 1@1,1,2,4]
 
 Objects of 4 KiB. Rounds are interleaved, and the medians are printed. "Start" is a copy of no object; rates and CPU time, of the
-command and its children, are without it. Modules are compiled once, as in an installation. 1@1 is one process on one
-core: the threads of one process may also use a second one. "Others" is the share of all cores that other programs took meanwhile: with more than a
-few per cent, the rates say little.
+command and its children, are without it. Modules are compiled once, as in an installation. 1@1 is one process on one core, for the
+threads of one process may use a second one. "Others" is the share of all cores that other programs took meanwhile: with more than
+a few per cent, the rates say little.
 """
 
 from __future__ import annotations

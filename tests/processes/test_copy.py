@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.processes.running import Command, is_alive, run_command, wait_until, write_objects
 
 from skyferry.cli.commands.objects.copying.processes import UnreportedCopies
@@ -108,3 +109,16 @@ def test_a_process_count_without_a_meaning_is_refused(tmp_path: Path) -> None:
             assert command.end()[0] == 2
         assert "give a number from 1 to 64, or auto" in command.log.read_text()
         assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_process_that_never_begins_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that ends before it can report an error, such as at an import; it is not started again for ever."""
+    write_objects(tmp_path / "in", 3)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif any('worker_process' in each for each in sys.orig_argv):\n    os._exit(7)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with run_command(tmp_path, *copy(tmp_path, "--processes", 2)) as command:
+        assert command.end()[0] == 1
+    assert "ended 3 times before it could begin: exit code 7" in command.log.read_text()
+    assert not list((tmp_path / "out").glob("0*"))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from skyferry.errors import OutOfResources, SkyferryError
+from skyferry.errors import InternalError, OutOfResources, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.observe.logs import Level
 from skyferry.ports import Clock, EventQueue, Observer
@@ -24,6 +24,8 @@ from skyferry.status import QueueBytes, WorkerReport, merge_backlogs
 
 RESTART = Backoff(1.0, 30.0)  # bounds of the seconds before a child is started again
 STEADY = 60.0  # seconds after which a child counts as having run well
+TRIES = 3  # ends of a child after which the command ends, if no child could ever begin
+UNABLE = "see the messages above; run it without --processes to rule out the processes"
 LATE = 10.0  # seconds beyond the grace time after which a child is killed
 ALL_READY = 10.0  # seconds that the first children wait for each other before they take work
 OnLog = Callable[[str, Level, Mapping[str, object]], None]  # see `LogObserver.write`
@@ -124,7 +126,7 @@ class WorkerPool:
     async def run(self) -> None:
         """Keep the children running until all have drained.
 
-        Raises the error of a child that could not begin, unless another one has.
+        Raises the error of a child that could not begin, unless another one has; InternalError if it gave none.
         """
         try:
             async with asyncio.TaskGroup() as group:
@@ -159,6 +161,10 @@ class WorkerPool:
                     self._observer.on(Record("process.ended", worker=slot.worker, message=end))
                 return
             slot.failures = 1 if self._clock.monotonic() - began >= STEADY else slot.failures + 1
+            if slot.failures == TRIES and not self._proven:
+                raise InternalError(
+                    f"process {slot.worker} ended {TRIES} times before it could begin: {end}", hint=UNABLE
+                )
             delay = self._job.backoff.ceiling(slot.failures)
             self._observer.on(Record("process.ended", worker=slot.worker, message=end or "it drained", delay=delay))
             await self._wait_for_stop(delay)
