@@ -85,6 +85,7 @@ class Place:
         self.disk.gate.clear()
         for file in self.files[: count + 1]:
             self.flushes.request(file, file)
+            self.flushes.begin()
         self.disk.gate.set()
         done = dict(self.resumed.get(timeout=30) for _ in range(count + 1))
         assert set(done.values()) == {None}
@@ -118,6 +119,7 @@ def test_after_the_journal_was_aborted_no_file_counts_as_flushed(place: Place, d
     disk.gate.clear()
     for file in place.files:
         place.flushes.request(file, file)
+        place.flushes.begin()
     disk.gate.set()
     done = dict(place.resumed.get(timeout=30) for _ in place.files)
     assert disk.together == 1

@@ -172,7 +172,7 @@ async def test_one_flush_of_a_folder_serves_all_that_have_changed_it_before(
 
 
 async def test_a_store_has_only_the_threads_that_it_needs(tmp_path: Path) -> None:
-    """A source that is listed and read flushes nothing, and one listing needs one thread."""
+    """A source that is listed and read flushes nothing."""
     (tmp_path / "a").write_bytes(b"data")
     store = LocalStore("sparse", tmp_path)
 
@@ -181,7 +181,7 @@ async def test_a_store_has_only_the_threads_that_it_needs(tmp_path: Path) -> Non
 
     names = {thread.name for thread in threading.enumerate() if thread.name.startswith("store-sparse")}
     await store.close()
-    assert names == {"store-sparse", "store-sparse-0"}
+    assert names == {"store-sparse"}
 
 
 async def test_concurrent_calls_have_a_thread_each() -> None:
@@ -193,3 +193,29 @@ async def test_concurrent_calls_have_a_thread_each() -> None:
     names = {thread.name for thread in threading.enumerate() if thread.name.startswith("many-")}
     await threads.close()
     assert names == {f"many-{n}" for n in range(4)}
+
+
+async def test_a_step_that_hangs_does_not_stop_the_event_loop(lane: Lane) -> None:
+    """Only the event loop ends it. Further steps do not make the event loop wait again for the thread that hangs."""
+    go_on = threading.Event()
+    stuck = [asyncio.create_task(lane.run(stepless(go_on.wait)(30))) for _ in range(HELPERS + 2)]
+    for _ in range(3):
+        await asyncio.sleep(0.001)
+    go_on.set()
+    assert await asyncio.gather(*stuck) == [True] * (HELPERS + 2)
+
+
+async def test_steps_of_one_iteration_of_the_event_loop_are_flushed_together(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop waits until all have asked for their flush, and none begins before."""
+    order = list[str]()
+    monkeypatch.setattr(os, "fsync", lambda file: order.append("flush"))
+    monkeypatch.setattr("skyferry.stores.local.io_thread.LONGEST_TURN", 30)
+
+    def steps(file: int) -> Steps[None]:
+        order.append("step")
+        yield file
+
+    await asyncio.gather(*(lane.run(steps(file)) for file in (-1, -2, -3)))
+    assert order == ["step"] * 3 + ["flush"] * 3

@@ -56,8 +56,9 @@ class Flushes(Generic[T]):
         return self._threads
 
     def request(self, file: int, waiting: T) -> None:
-        """Flush the file, then resume `waiting`. One flush of a folder serves all that have changed it before the flush begins.
+        """Add the file to the next group. `begin` MUST follow. `waiting` is resumed after the flush.
 
+        One flush of a folder serves all that have changed it before the flush begins.
         Its descriptor is that of the first, which keeps it open until it is resumed.
         """
         try:
@@ -67,8 +68,13 @@ class Flushes(Generic[T]):
             inode = -1, file
         with self._lock:
             self._requested.setdefault(inode, (file, []))[1].append(waiting)
-            if not self._in_progress:
-                self._begin()
+
+    def begin(self) -> None:
+        """Begin the next group, now or when the current one is flushed."""
+        if self._requested:
+            with self._lock:
+                if self._requested and not self._in_progress:
+                    self._begin()
 
     def _begin(self) -> None:
         """Begin the next group; files that are changed later need another flush. The lock MUST be held."""

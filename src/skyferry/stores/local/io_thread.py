@@ -1,8 +1,10 @@
-"""One thread for many small system calls, which avoids contention for the interpreter's lock.
+"""One thread for many small system calls, which works while the event loop waits for it.
 
-Each system call releases the lock and takes it again. Among several threads with short calls, each call wakes another thread and
-waits for it: small copies took twice the CPU time that way, at half the rate. So one thread makes all calls, and other threads
-only flush, because flushes wait for the disk anyway (`bench.worker` measures it).
+Each system call releases the interpreter's lock and takes it again. Where another thread wants the lock, each call passes it on and
+waits for it, which took longer than the calls: a copy from folder to folder made 37 context switches, in twice the time of the
+same copy on a single core. So one thread makes the calls of a turn, those that were requested in one iteration of the event loop,
+while the event loop waits, and no other thread wants the lock. The wait is bounded: on a slow disk, or one that hangs, the event
+loop continues, and more threads help. Other threads flush, because flushes wait for the disk anyway (`bench.worker` measures it).
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import asyncio
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from skyferry.frozen import dataclass
@@ -20,10 +24,12 @@ from skyferry.stores.local.threads import Results, joined, started
 
 T = TypeVar("T")
 Steps = Generator[int, None, T]  # yields file descriptors; each is flushed before the next step
+TOGETHER = 64  # steps of a turn
+LONGEST_TURN = 0.02  # seconds for which the event loop waits. If a turn takes longer, the disk is slow:
+PAUSE = 0.2  # seconds in which the event loop does not wait
 PATIENCE = 0.005  # seconds; if fewer steps than STEPS were done in them twice in a row while others wait,
-STEPS = 5  # the disk is slow, and another thread helps
+STEPS = 5  # another thread helps
 HELPERS = 3
-TOGETHER = 16  # results delivered at a time, while there is more to do
 
 
 @dataclass(slots=True)
@@ -40,23 +46,29 @@ class Lane:
     def __init__(self, name: str, anchor: Callable[[], int] = lambda: -1) -> None:
         """Take the name of its threads, and `anchor` of `Flushes`."""
         self._name = name
+        self._requested: deque[_Job] = deque()  # for the next turns
+        self._scheduled = False  # the next turn
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._flushes = Flushes(name, self._resume, anchor)
         self._threads: list[threading.Thread] = []
         self._helpers: list[threading.Thread] = []
         self._results: Results | None = None
+        self._idle = True  # the thread has ended its turn
+        self._waits = False  # the event loop waits for the end of a turn
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()  # turns
+        self._slow_until = 0.0  # by the clock of the event loop
         self._watch: asyncio.TimerHandle | None = None
         self._taken = 0  # steps begun, by all threads
 
     async def run(self, steps: Steps[T]) -> T:
         """Run the steps and return their result. If cancelled before they have started, they do not run."""
+        loop = asyncio.get_running_loop()
         if self._results is None:
             self._results = results = Results()
             self._threads = [started(self._name, self._work, results)]
         future: asyncio.Future[T] = self._results.expected()
-        self._jobs.put(_Job(future, steps))
-        if self._watch is None:
-            self._look(self._taken, 0)
+        self._requested.append(_Job(future, steps))
+        self._schedule(loop.call_soon)
         return await future
 
     async def close(self) -> None:
@@ -69,6 +81,37 @@ class Lane:
             threads += self._flushes.stop()
         await joined(threads)
 
+    def _schedule(self, call: Callable[[Callable[[], None]], object]) -> None:
+        """Schedule the next turn, from any thread, for what was requested before."""
+        if not self._scheduled:
+            self._scheduled = True
+            call(self._turn)
+
+    def _turn(self) -> None:
+        """Give the thread what was requested, and wait until it is done, unless the disk is slow."""
+        self._scheduled = False  # before they are taken: a later request is scheduled again
+        if self._results is None or not self._requested:
+            return
+        loop = asyncio.get_running_loop()
+        slow = loop.time() < self._slow_until or not self._idle
+        with suppress(queue.Empty):
+            while True:  # the end of a turn for which the event loop waited no longer
+                self._ended.get_nowait()
+        self._idle, self._waits = False, not slow  # before the thread can end the turn
+        for _ in range(min(len(self._requested), TOGETHER)):
+            self._jobs.put(self._requested.popleft())
+        if not slow:
+            try:
+                self._ended.get(timeout=LONGEST_TURN)
+            except queue.Empty:
+                slow, self._slow_until = True, loop.time() + PAUSE
+            self._waits = False  # before the delivery: the thread announces later results itself
+            self._results.deliver()
+        if slow and self._watch is None:
+            self._look(self._taken, 0)
+        if self._requested:
+            self._schedule(loop.call_soon)
+
     def _look(self, before: int, slow: int) -> None:
         """Watch the progress while steps are pending. Start a helper after two slow periods in a row (`slow`)."""
         if self._results is None or not self._results.pending:
@@ -78,8 +121,7 @@ class Lane:
             slow, self._helpers = 0, [helper for helper in self._helpers if helper.is_alive()]
             if len(self._helpers) < HELPERS:
                 self._helpers.append(started(f"{self._name}-help", self._help, self._results))
-        loop = asyncio.get_running_loop()
-        self._watch = loop.call_later(PATIENCE, self._again, before, slow)
+        self._watch = asyncio.get_running_loop().call_later(PATIENCE, self._again, before, slow)
 
     def _again(self, before: int, slow: int) -> None:
         behind = self._taken - before < STEPS and not self._jobs.empty()
@@ -90,12 +132,18 @@ class Lane:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
-                results.announce()
+                self._idle = True
+                self._flushes.begin()
+                if self._waits:
+                    self._ended.put(None)
+                else:
+                    results.announce()
                 job = self._jobs.get()
             if job is None:
                 return
             self._step(job, results)
-            if len(results) >= TOGETHER:
+            if not self._waits:
+                self._flushes.begin()
                 results.announce()
 
     def _help(self, results: Results) -> None:
@@ -109,6 +157,7 @@ class Lane:
                 self._jobs.put(None)
                 return
             self._step(job, results)
+            self._flushes.begin()
             results.announce()
 
     def _step(self, job: _Job, results: Results) -> None:
@@ -129,7 +178,10 @@ class Lane:
 
     def _resume(self, job: _Job, failed: OSError | None) -> None:
         job.failed = failed
-        self._jobs.put(job)
+        self._requested.append(job)
+        if self._results is not None:
+            with suppress(RuntimeError):  # the loop is closed, so no caller is waiting
+                self._schedule(self._results.loop.call_soon_threadsafe)
 
 
 def stepless(function: Callable[..., T]) -> Callable[..., Steps[T]]:

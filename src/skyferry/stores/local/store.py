@@ -173,7 +173,7 @@ class LocalStore:
         found = walk(self._bucket, prefix, after, listeners, follow=self._follow)
         more = True
         while more:
-            page = await self._run(prefix, _next, found)
+            page = await self._do(0, self._steps(prefix, stepless(_next), found))
             while special:
                 self._on_special(*special.pop(0))
             for meta in page:

@@ -22,7 +22,7 @@ class Results:
     """Results of threads, delivered to the event loop that is running when this is created."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._ready: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._announced = False  # a delivery is scheduled on the loop
         self._drained: asyncio.Future[None] | None = None
@@ -31,12 +31,12 @@ class Results:
     def expected(self) -> asyncio.Future[Any]:
         """Return the future of one more result, which MUST be added even if the future is cancelled."""
         self.pending += 1
-        return self._loop.create_future()
+        return self.loop.create_future()
 
     async def drained(self) -> None:
         """Wait until all expected results have been delivered."""
         while self.pending:
-            self._drained = self._loop.create_future()
+            self._drained = self.loop.create_future()
             await self._drained
 
     def add(self, future: asyncio.Future[Any], result: object, problem: BaseException | None) -> None:
@@ -48,12 +48,10 @@ class Results:
         if self._ready and not self._announced:
             self._announced = True
             with suppress(RuntimeError):  # the loop is closed, so no caller is waiting
-                self._loop.call_soon_threadsafe(self._deliver)
+                self.loop.call_soon_threadsafe(self.deliver)
 
-    def __len__(self) -> int:
-        return len(self._ready)
-
-    def _deliver(self) -> None:
+    def deliver(self) -> None:
+        """Deliver all results that were added. Call it on the event loop."""
         self._announced = False  # before they are taken: a later result is announced again
         while self._ready:
             future, result, problem = self._ready.popleft()
