@@ -1,27 +1,30 @@
-"""CPU per key and RSS of listings of 100,000 and 1,000,000 keys at S3: `ls`, and a `copy` that finds every key there.
+"""CPU per key and RSS of listings of 100,000 and 1,000,000 keys: `ls`, and a `copy` that finds every key there.
 
-    python -m bench.keys [--keys 1000000]
+    python -m bench.keys [--keys 1000000] [--kinds s3 local]
 
-The server generates the pages of 1,000 keys when they are asked for, in a process of its own, so it needs no disk. Each command
-runs with a tenth of the keys, then with all. CPU per key is the difference of both, so the start is not in it. Flat memory shows
-as the same RSS in both columns. Linux only.
+The S3 server generates the pages of 1,000 keys when they are requested, in another process, so it needs no disk. The folders
+have all files in one directory. Each command runs with a tenth of the keys, then with all. CPU per key is the difference of
+both, so the start is not in it; `copy` lists two sides for each key. Flat memory shows as the same RSS in both columns. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from bench._tools import KEY, SECRET, run
 
 PAGE = 1000
+TITLES = {"s3": "S3", "local": "folder"}
 ENTRY = (
     "<Contents><Key>{0}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
     "<ETag>&quot;0123456789abcdef0123456789abcdef&quot;</ETag><Size>4096</Size><StorageClass>STANDARD</StorageClass></Contents>"
@@ -86,50 +89,51 @@ def run_server() -> Iterator[str]:
             process.terminate()
 
 
-def main(keys: int) -> None:
+def fill(folder: Path, keys: int) -> None:
+    """Make empty files with numbers of eight digits, in one directory: listings sort each directory."""
+    folder.mkdir(parents=True)
+    for n in range(keys):
+        os.close(os.open(folder / f"{n:08}.bin", os.O_WRONLY | os.O_CREAT))
+
+
+def main(keys: int, kinds: Sequence[str]) -> None:
     """Print the table."""
-    print(f"| | RSS at {keys // 10:,}, MiB | RSS at {keys:,}, MiB | CPU, µs/key | keys/s |\n|---|---|---|---|---|")
-    with run_server() as endpoint, tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    few, more = keys // 10, keys - keys // 10
+    print(f"| | RSS at {few:,}, MiB | RSS at {keys:,}, MiB | CPU, µs/key | keys/s |\n|---|---|---|---|---|")
+    with run_server() as endpoint, tempfile.TemporaryDirectory(dir=".") as name:
+        folder = Path(name).absolute()
         environ = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "NO_PROXY": "*", "HOME": name}
         environ["XDG_STATE_HOME"] = str(folder / "state")
         program = [sys.executable, "-m", "skyferry"]
 
-        def locate(bucket: str, count: int) -> str:
-            return f"s3://{bucket}-{count}/?endpoint={endpoint}&identity=static"
+        def locate(kind: str, side: str, count: int) -> str:
+            s3 = f"s3://{side}-{count}/?endpoint={endpoint}&identity=static"
+            return s3 if kind == "s3" else f"{folder}/{side}-{count}/"
 
-        def list_keys(count: int) -> list[str]:
-            return [*program, "ls", locate("src", count), "--limit", "0"]
+        def list_keys(kind: str, count: int) -> list[str]:
+            return [*program, "ls", locate(kind, "src", count)]
 
-        def copy_again(count: int) -> list[str]:
-            return [
-                *program,
-                "copy",
-                "--dry-run",
-                locate("src", count),
-                locate("dst", count),
-                "--workspace",
-                str(folder / str(count)),
-            ]
+        def compare_keys(kind: str, count: int) -> list[str]:
+            ends = (locate(kind, "src", count), locate(kind, "dst", count))
+            return [*program, "copy", *ends, "--workspace", str(folder / f"{kind}-{count}"), "--ignore-existing"]
 
-        for title, command in {"ls": list_keys, "copy --ignore-existing, all there": copy_again}.items():
-            few, many = run(command(keys // 10), environ), run(command(keys), environ)
-            each, rest = (
-                1e6 * (many.cpu - few.cpu) / (keys - keys // 10),
-                (keys - keys // 10) / (many.seconds - few.seconds),
-            )
-            print(
-                f"| `{title}` | {few.peak / 2**20:.0f} | {many.peak / 2**20:.0f} | {each:.1f} | {rest:,.0f} |",
-                flush=True,
-            )
+        for kind in kinds:
+            for side, count in product(("src", "dst"), (few, keys) if kind == "local" else ()):
+                fill(folder / f"{side}-{count}", count)
+            for title, command in {"ls": list_keys, "copy --ignore-existing": compare_keys}.items():
+                small, large = run(command(kind, few), environ), run(command(kind, keys), environ)
+                each, rate = 1e6 * (large.cpu - small.cpu) / more, more / (large.seconds - small.seconds)
+                sizes = f"{small.peak / 2**20:.0f} | {large.peak / 2**20:.0f}"
+                print(f"| `{title}`, {TITLES[kind]} | {sizes} | {each:.1f} | {rate:,.0f} |", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--kinds", nargs="+", choices=TITLES, default=list(TITLES))
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         asyncio.run(serve_pages())
     else:
-        main(given.keys)
+        main(given.keys, given.kinds)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import google_crc32c
-
 SMALL = 64 * 1024  # bytes; awscrt is faster for more, but takes 45 ms of CPU to import
 
 
 def crc32c(data: bytes, crc: int = 0) -> int:
     """Return the CRC32C of data that follow data with the CRC32C `crc`."""
     if type(data) is bytes and len(data) <= SMALL:
-        return int(google_crc32c.extend(crc, data))
+        from google_crc32c import extend
+
+        return int(extend(crc, data))
     from awscrt import checksums
 
     return int(checksums.crc32c(data, crc))

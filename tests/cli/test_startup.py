@@ -22,7 +22,7 @@ def find_imports(folder: Path, *arguments: str) -> set[str]:
     """Run a command in a process of its own, and return the modules that it has imported."""
     script = (
         "import sys, atexit; sys.argv[0] = 'skyferry'\n"
-        "atexit.register(lambda: print('modules', *{m.split('.')[0] for m in sys.modules}, file=sys.stderr))\n"
+        "atexit.register(lambda: print('modules', *sys.modules, file=sys.stderr))\n"
         "from skyferry.cli import main; main()"
     )
     others = {name: value for name, value in os.environ.items() if not name.startswith("SKYFERRY_")}
@@ -43,6 +43,17 @@ def test_help_and_version_import_next_to_nothing(tmp_path: Path, arguments: list
 def test_small_commands_import_no_framework(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "one.txt").touch()
     assert find_imports(tmp_path, *arguments) & FRAMEWORKS == set()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_copy_between_folders_imports_no_formats_logs_or_archives(tmp_path: Path, again: bool) -> None:
+    (tmp_path / "one.txt").touch()
+    unused = {"zipfile", "tempfile", "skyferry.events.azure", "skyferry.events.s3", "skyferry.observe.logs"}
+    command = ["copy", "one.txt", "out/", "--workspace", "workspace"]
+    if again:
+        find_imports(tmp_path, *command)
+        unused |= {"google_crc32c", "mimetypes"}
+    assert find_imports(tmp_path, *command) & unused == set()
 
 
 def test_completion_of_commands_imports_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

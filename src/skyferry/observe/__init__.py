@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from skyferry.observe.logs import LogObserver
-from skyferry.observe.stdlib import capture_stdlib
 from skyferry.ports import Observer
 from skyferry.records import Record
 
 if TYPE_CHECKING:
+    from skyferry.observe.logs import LogObserver
     from skyferry.observe.metrics import MetricsObserver
+    from skyferry.observe.stdlib import capture_stdlib
 
 __all__ = ["Fanout", "LogObserver", "MetricsObserver", "capture_stdlib"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the metrics on first use: only a service has any."""
-    if name != "MetricsObserver":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from skyferry.observe.metrics import MetricsObserver
+_MODULES = {"LogObserver": "logs", "MetricsObserver": "metrics", "capture_stdlib": "stdlib"}
 
-    return MetricsObserver
+
+def __getattr__(name: str) -> Any:
+    """Import logs and metrics on first use: only a service has any."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 class Fanout:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from mimetypes import MimeTypes
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mimetypes import MimeTypes
 
 # What Python's own table lacks, or has in some versions only.
 _ADDED = {
@@ -69,6 +72,8 @@ def guess_content_type(key: str) -> str:
 
 @cache
 def _table() -> MimeTypes:
+    from mimetypes import MimeTypes
+
     table = MimeTypes()
     for suffix, kind in _ADDED.items():
         table.add_type(kind, suffix)

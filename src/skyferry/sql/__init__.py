@@ -13,7 +13,17 @@ _COMMENTS = re.compile(r"(?:--.*\n)*")
 
 def read_sql(package: str, file: str) -> str:
     """Return the text of a file in the folder `sql` of a package."""
-    return Path(*import_module(package).__path__, "sql", file).read_text("utf-8")
+    return (_find_folder(package) / file).read_text("utf-8")
+
+
+def read_steps(package: str) -> list[tuple[str, str]]:
+    """Return the names and the texts of the files in the folder `sql/schema` of a package."""
+    return [(file.name, file.read_text("utf-8")) for file in (_find_folder(package) / "schema").iterdir()]
+
+
+def _find_folder(package: str) -> Path:
+    """Return the folder `sql` of a package. `importlib.resources` would import ten modules at each start."""
+    return Path(*import_module(package).__path__, "sql")
 
 
 def load_statements(package: str, file: str) -> Mapping[str, str]:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from importlib.resources import files
 
 from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
+from skyferry.sql import read_steps
 
 _TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?(?:@schema\.)?(\w+)")
 _NAME = re.compile(r"(\d{4})-(expand|contract)-([a-z0-9-]+)\.sql")
@@ -97,8 +97,7 @@ def load_history(
     package: str, kind: str, marker: str, error: type[SkyferryError], remedy: str = "any Skyferry that uses it"
 ) -> SchemaHistory:
     """Load the steps of a package. Raises ValueError if the numbers have a gap or a number is used twice."""
-    named = {file.name: file.read_text("utf-8") for file in files(package).joinpath("sql", "schema").iterdir()}
-    return SchemaHistory(kind, marker, error, order_steps(named.items()), remedy)
+    return SchemaHistory(kind, marker, error, order_steps(read_steps(package)), remedy)
 
 
 def order_steps(named: Iterable[tuple[str, str]], first: int = 1) -> tuple[SchemaStep, ...]:

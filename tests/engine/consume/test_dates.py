@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from skyferry.config.settings import Settings
-from skyferry.engine.consume import intake
 from skyferry.engine.consume.dates import Dates
 from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import EventReader
 from skyferry.errors import BucketNotFound, ObjectNotFound, SkyferryError, StoreUnavailable
+from skyferry.events import detect
 from skyferry.events.detect import Parsed, parse_message
 from skyferry.events.fields import Delivery
 from skyferry.events.native import encode_event
@@ -78,7 +78,7 @@ async def test_a_message_is_parsed_once(tmp_path: Path, monkeypatch: pytest.Monk
 
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "a").write_bytes(b"first")
-    monkeypatch.setattr(intake, "parse_message", parse)
+    monkeypatch.setattr(detect, "parse_message", parse)
     async with asyncio.timeout(30), build_service(settings(tmp_path), Fanout(())) as service:
         await service.submit([event("a", datetime.now(UTC))])
         assert len(parsed) == 1

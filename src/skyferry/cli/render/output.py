@@ -47,11 +47,13 @@ def print_lines(*texts: str) -> None:
 
 def escape_control(text: str) -> str:
     """Escape control characters and bidirectional marks."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return text if text.isprintable() else _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def escape_lines(text: str) -> str:
     """Escape control characters except line feeds."""
+    if text.isprintable():
+        return text
     return "\n".join(escape_control(line) for line in text.split("\n"))
 
 

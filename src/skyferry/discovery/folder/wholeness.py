@@ -12,7 +12,6 @@ import fcntl
 import os
 import signal
 import sys
-import tempfile
 from enum import Enum
 from pathlib import Path
 
@@ -48,6 +47,8 @@ def check_wholeness(path: str) -> Wholeness:
 
 def has_reliable_leases(folder: Path) -> bool:
     """Test that leases are reliable in this folder: a network filesystem may refuse all, as if all files were open."""
+    import tempfile
+
     try:
         folder.mkdir(exist_ok=True)
         descriptor, path = tempfile.mkstemp(dir=folder)

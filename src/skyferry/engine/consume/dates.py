@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.consume.intake import EventReader
 from skyferry.errors import ObjectNotFound, SkyferryError
-from skyferry.events.detect import Parsed
+from skyferry.events.fields import Parsed
 from skyferry.events.s3_keys import read_otherwise
 from skyferry.model import Change, ObjectEvent
 from skyferry.ports import ObjectStore

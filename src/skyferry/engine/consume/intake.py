@@ -9,8 +9,7 @@ from dataclasses import field, replace
 from skyferry.engine.consume.in_flight import LeasedMessage
 from skyferry.engine.telemetry import Reporter
 from skyferry.errors import EventError, InternalError, NoRoute, SkyferryError, UnroutedBucket
-from skyferry.events.detect import Parsed, parse_message
-from skyferry.events.fields import UNKNOWN_DELIVERY, Delivery
+from skyferry.events.fields import UNKNOWN_DELIVERY, Delivery, Parsed
 from skyferry.frozen import dataclass
 from skyferry.model import ObjectEvent, Transfer
 from skyferry.ports import Clock, DeadLetter, Outcome, Refusal, letter_attributes
@@ -29,6 +28,8 @@ class EventReader:
 
     def parse(self, body: bytes, attributes: Mapping[str, str], delivery: Delivery = UNKNOWN_DELIVERY) -> Parsed:
         """Parse the events of a message. Raises EventError."""
+        from skyferry.events.detect import parse_message  # all formats: `copy` needs none of them
+
         return parse_message(body, attributes, delivery)
 
     def match(self, event: ObjectEvent, queue: str = "") -> list[Transfer]:

@@ -1,0 +1,64 @@
+"""Listings of folders: order and memory, with names that keys spell otherwise."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from skyferry.stores.local.blocking import listing
+from skyferry.stores.local.blocking.listing import SortedTexts
+from skyferry.stores.local.names import path_of
+from skyferry.stores.local.store import LocalStore
+
+KEYS = sorted(
+    [
+        *(f"{n * 7919 % 100:02}.bin" for n in range(100)),
+        *(f"a/{n * 31 % 40:02}" for n in range(40)),
+        *("a//x", "a/.", "b/", "b/c", "a-b", "a0", ".hidden", "%25", "ä", "日本/ü", "𝄞", "x/.git/config"),
+        *(f"{n % 5}-folder/{n}" for n in range(20)),
+    ]
+)
+
+
+async def list_keys(store: LocalStore, prefix: str = "", after: str = "") -> list[str]:
+    return [meta.key async for meta in store.list(prefix, after)]
+
+
+@pytest.mark.parametrize("run", [3, 64, listing.RUN])
+async def test_a_directory_is_listed_in_the_order_of_keys_however_it_is_sorted(
+    run: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "RUN", run)
+    monkeypatch.setattr(listing, "JOINED", 2)
+    for key in KEYS:
+        file = tmp_path / path_of(key)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+    store = LocalStore("folder", tmp_path)
+    try:
+        assert await list_keys(store) == KEYS
+        for prefix in ("a", "a/", "a//", "a/3", "5", "x/.git/", "%", "日"):
+            wanted = [key for key in KEYS if key.startswith(prefix)]
+            assert await list_keys(store, prefix) == wanted
+            for after in (wanted[0], wanted[-1], "a", "a/", "a/2"):
+                assert await list_keys(store, prefix, after) == [key for key in wanted if key > after]
+    finally:
+        await store.close()
+
+
+def test_the_names_of_a_large_directory_take_little_memory() -> None:
+    count = 20 * listing.RUN
+    tracemalloc.start()
+    try:
+        texts = SortedTexts()
+        for n in range(count):
+            texts.add(f"{n * 7919 % count:08}.bin")
+        kept, _ = tracemalloc.get_traced_memory()
+        assert kept < 20 * count  # 61 bytes for each as a string, and 8 for its place in a list
+        tracemalloc.reset_peak()
+        assert sum(1 for _ in texts) == count
+        assert tracemalloc.get_traced_memory()[1] - kept < 20 * count
+    finally:
+        tracemalloc.stop()
