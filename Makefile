@@ -40,7 +40,7 @@ bench: .venv/dev ## Measure, one after the other
 
 bench-peers: .venv/dev ## Measure beside rclone, s5cmd, juicefs, obstore and rsync, and write tables and pictures into the docs (8 minutes)
 	$(BIN)/python -m bench.peers --write
-	$(BIN)/python -m bench.peers --growth 1000 10000 100000 --write
+	$(BIN)/python -m bench.growth --objects 1000 10000 100000 --write
 
 docs: .venv/dev ## Write the generated pages again
 	$(BIN)/python -m skyferry.cli.reference $(DOCS)/reference/cli.md $(DOCS)/reference/exit-codes.md

@@ -1,15 +1,13 @@
 """Small objects, second runs and starts: `skyferry copy` compared with rclone, s5cmd, `juicefs sync`, an obstore loop and rsync.
 
     python -m bench.peers [--objects 2000] [--rounds 3] [--pairs local-local …] [--python PATH …] [--write]
-    python -m bench.peers --growth 1000 10000 100000 [--write]
 
 The servers are two `rclone serve s3` on folders of this machine. Rounds are interleaved: in each, every tool copies the same
 objects to another prefix. Nothing is deleted before the end: for minutes, ext4 does not reuse freed inodes, and its search for
 others would cost each tool more than the copy itself. `--pairs` measures only these ends. The medians are printed; CPU is user
 and system time of the whole command with its start, without the servers. Skyferry has its ledger and verification, and gets URLs
 that name no service. Each PATH is the Python of another checkout to compare with. Tools that are not installed are named.
-`--growth` measures Skyferry and rclone from S3 to S3 once with each number of objects. `--write` writes table and pictures into
-docs/operations/performance.md and docs/assets.
+`--write` writes the table into docs/operations/performance.md.
 """
 
 from __future__ import annotations
@@ -31,10 +29,9 @@ from pathlib import Path
 
 from bench import _tools as tools
 from bench._tools import AT_ONCE, JUICEFS, KEY, RCLONE, S5CMD, SECRET, Spent, is_installed, run, serve
-from bench.plot import Curve, draw_curves
 
 SIZE = 4096  # bytes of an object
-PAGE, ASSETS = Path("docs/operations/performance.md"), Path("docs/assets")
+PAGE = Path("docs/operations/performance.md")
 PAIRS = [("s3", "s3"), ("s3", "local"), ("local", "s3"), ("local", "local")]
 NOTES = """
 Durable means that bytes and name are on the disk (`fsync`) when the copy counts as done. From S3 to S3, that is up to the
@@ -252,11 +249,11 @@ def format_rows(spent: Mapping[tuple[str, str], Sequence[Spent]], objects: int) 
             yield f"| {done} | {name} | {rate} | {times} | {cpu} | {dearer} | {own.peak / 2**20:.0f} |"
 
 
-def fill(folder: Path, count: int) -> None:
+def fill(folder: Path, count: int, size: int = SIZE) -> None:
     """Make objects, durably, so that no later flush pays for them."""
     folder.mkdir(parents=True)
     for n in range(count):
-        (folder / f"{n:06}").write_bytes(os.urandom(SIZE))
+        (folder / f"{n:06}").write_bytes(os.urandom(size))
     os.sync()
 
 
@@ -300,47 +297,9 @@ def measure_peers(objects: int, rounds: int, pythons: Sequence[str], pairs: Sequ
     return "\n".join([intro, *format_rows(dict(order), objects), NOTES.rstrip()])
 
 
-def measure_growth(counts: Sequence[int], write: bool) -> str:
-    """Return the table of growth, and draw it."""
-    found: dict[str, list[Spent]] = {"Skyferry": [], "rclone": []}
-    heading = describe_versions()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="."))).absolute()
-        (folder / "b/dst").mkdir(parents=True)
-        for count in counts:
-            fill(folder / f"a/n{count}", count)
-        places = [Place(folder / side, stack.enter_context(serve(folder / side))) for side in "ab"]
-        run([sys.executable, "-m", "skyferry", "version"], {})  # compile
-        for count in counts:
-            for name, use in (("Skyferry", use_skyferry(sys.executable)), ("rclone", use_rclone)):
-                prefix = f"{name.lower()}{count}"
-                copy = Copy(places[0], places[1], ("s3", "s3"), f"n{count}", prefix, folder / prefix)
-                spent = run(use(copy), prepare_environ(folder))
-                print(f"{count}, {name}: {spent}", file=sys.stderr, flush=True)
-                found[name].append(spent)
-    labels = [f"{count:,}" for count in counts]
-    figures: dict[str, tuple[str, Callable[[Spent, int], float]]] = {
-        "growth-cpu": ("CPU, µs per object, by number of objects", lambda spent, count: 1e6 * spent.cpu / count),
-        "growth-time": ("Seconds by number of objects", lambda spent, _: spent.seconds),
-        "growth-memory": ("Peak RSS in MiB by number of objects", lambda spent, _: spent.peak / 2**20),
-    }
-    rows = [f"| S3 → S3 | | {' | '.join(labels)} |", "|---|---|" + "---|" * len(labels)]
-    for file, (title, figure) in figures.items():
-        curves = [
-            Curve(name, [figure(spent, count) for spent, count in zip(each, counts, strict=True)], name == "Skyferry")
-            for name, each in found.items()
-        ]
-        if write:
-            (ASSETS / f"{file}.svg").write_text(draw_curves(f"{title}, S3 to S3", labels, curves))
-        rows += [f"| {title} | {c.name} | {' | '.join(f'{value:,.0f}' for value in c.values)} |" for c in curves]
-    pictures = [f"![{title}](../assets/{file}.svg)" for file, (title, _) in figures.items()]
-    command = f"`python -m bench.peers --growth {' '.join(map(str, counts))}`: objects of 4 KiB, one run of each."
-    return "\n".join([f"{command} {heading}.\n", *rows, "", "\n\n".join(pictures)])
-
-
 def write_between_markers(name: str, text: str) -> None:
     """Replace what the page has between two markers. Raise ValueError if it lacks them."""
-    begin, end = f"<!-- {name}: written by bench/peers.py -->\n", f"<!-- {name}: end -->"
+    begin, end = f"<!-- {name}: written by bench/{name}.py -->\n", f"<!-- {name}: end -->"
     before, found, rest = PAGE.read_text().partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
@@ -350,15 +309,10 @@ def write_between_markers(name: str, text: str) -> None:
 
 def main(given: argparse.Namespace) -> None:
     """Print what was measured, and write it."""
-    name = "growth" if given.growth else "peers"
-    text = (
-        measure_growth(given.growth, given.write)
-        if given.growth
-        else measure_peers(given.objects, given.rounds, given.python, given.pairs)
-    )
+    text = measure_peers(given.objects, given.rounds, given.python, given.pairs)
     print(text)
     if given.write:
-        write_between_markers(name, text)
+        write_between_markers("peers", text)
 
 
 if __name__ == "__main__":
@@ -368,7 +322,6 @@ if __name__ == "__main__":
     names = {"-".join(kinds): kinds for kinds in PAIRS}
     parser.add_argument("--pairs", nargs="+", choices=names, default=list(names), metavar="FROM-TO")
     parser.add_argument("--python", action="append", default=[])
-    parser.add_argument("--growth", type=int, nargs="+", metavar="N")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     options.pairs = [names[name] for name in options.pairs]
