@@ -28,7 +28,8 @@ from skyferry.sqlite.schema import apply_next_step
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
-_Request = tuple[Operation, Future[Any], bool]  # operation, its result, True if it must survive power loss
+# Operation, its result, True if it must survive power loss, True if it is announced.
+_Request = tuple[Operation, Future[Any], bool, bool]
 Opened = Callable[[sqlite3.Connection, OwnerLock], None]
 OnHealth = Callable[[SkyferryError | None], None]
 GROUP = 64  # operations in one transaction at most
@@ -119,15 +120,18 @@ class SqliteFile:
         """True after `close`."""
         return self._closed
 
-    async def write(self, operation: Callable[[sqlite3.Connection], T], *, flush: bool = True) -> T:
+    async def write(
+        self, operation: Callable[[sqlite3.Connection], T], *, flush: bool = True, announce: bool = False
+    ) -> T:
         """Run in one transaction with all operations that are waiting. Cancelling does not undo it.
 
-        On return it survives the death of the process; with `flush` also that of the machine.
+        On return it survives the death of the process; with `flush` also that of the machine. `announce` wakes the processes
+        that wait for announcements (see `OwnerLock.announce`).
         """
         if self._closed:
             raise self._error("it is closed", where=str(self.path))
         done: Future[T] = Future()
-        self._requests.put((operation, done, flush))
+        self._requests.put((operation, done, flush, announce))
         with self._watch("write"):
             answer = asyncio.wrap_future(done)
             while not (await asyncio.wait({answer}, timeout=PATIENCE))[0]:
@@ -140,16 +144,11 @@ class SqliteFile:
 
     def _probe(self) -> None:
         """Write beside the file as far from the start as the log's next page would be, within an empty transaction."""
-        log = self.find_last_write()
-        self.presence.probe_disk(log[1] if log else 0)
-
-    def find_last_write(self) -> tuple[int, int] | None:
-        """Return a mark of the last write of any process, without SQL; None if there is none yet. It does not block."""
         try:
-            found = os.stat(self._log)
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size
+            end = os.stat(self._log).st_size
+        except OSError:  # nothing was written yet
+            end = 0
+        self.presence.probe_disk(end)
 
     async def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run on a connection that sees the last commit and never waits for writers."""
@@ -228,16 +227,18 @@ class SqliteFile:
             else:
                 group[0][1].set_exception(self._translate(problem))
             return
-        for (_, done, _), result in zip(group, results, strict=True):
+        if any(announce for _, _, _, announce in group):
+            self.presence.announce()
+        for (_, done, _, _), result in zip(group, results, strict=True):
             done.set_result(result)
 
     def _run_group(self, group: list[_Request]) -> list[Any]:
         """Run the operations in one transaction, and return their results."""
         with self.presence.take_turn():
             try:
-                self._set_flush(any(flush for _, _, flush in group))
+                self._set_flush(any(flush for _, _, flush, _ in group))
                 self._writer.execute("BEGIN IMMEDIATE")
-                results = [operation(self._writer) for operation, _, _ in group]
+                results = [operation(self._writer) for operation, _, _, _ in group]
                 self._writer.execute("COMMIT")
             except BaseException:
                 self.rollbacks += 1

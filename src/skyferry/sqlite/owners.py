@@ -22,7 +22,7 @@ class OwnerLock:
     def __init__(self, folder: Path, owner: str) -> None:
         """Register. Raises BlockingIOError if a live process has this name."""
         self._mine = folder / owner
-        self._folder = folder
+        self.folder = folder
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.stat().st_uid == os.geteuid():
             folder.chmod(0o700)  # earlier versions made it accessible to other users, who could take the locks
@@ -82,6 +82,20 @@ class OwnerLock:
         finally:
             fcntl.flock(self._turns, fcntl.LOCK_UN)
 
+    def announce(self) -> None:
+        """Announce to the other processes that there is something for them. It costs one system call.
+
+        The announcement is the time of the folder, because every process has it open, and a write to the file itself would also
+        wake those that only end their own work. One that gets lost is made up for by the next look.
+        """
+        now = time.time_ns()
+        with contextlib.suppress(OSError):  # the user is not the owner of the folder, or the disk is read-only
+            os.utime(self._turns, ns=(now, now))
+
+    def find_last_announcement(self) -> int:
+        """Return a mark of the last announcement, also of this process. It does not block."""
+        return os.fstat(self._turns).st_mtime_ns
+
     def probe_disk(self, offset: int) -> None:
         """Write a page to the file of this process and take it back. Raises OSError if the disk has no room, or is read-only."""
         file = os.open(self._mine, os.O_WRONLY)
@@ -98,16 +112,16 @@ class OwnerLock:
         expire by time.
         """
         with contextlib.suppress(OSError):
-            return [path.name for path in self._folder.iterdir() if path != self._mine and _is_free(path)]
+            return [path.name for path in self.folder.iterdir() if path != self._mine and _is_free(path)]
         return []
 
     def forget(self, owners: list[str]) -> None:
         """Unregister dead owners. One that is alive again is kept; one that cannot be removed is found again later."""
         for owner in owners:
             with contextlib.suppress(OSError):
-                if (file := _lock(self._folder / owner, "rb")) is not None:
+                if (file := _lock(self.folder / owner, "rb")) is not None:
                     with file:
-                        (self._folder / owner).unlink()
+                        (self.folder / owner).unlink()
 
     def close(self) -> None:
         """Unregister."""

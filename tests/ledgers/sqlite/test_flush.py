@@ -90,9 +90,11 @@ async def test_settlements_and_what_is_sent_wait_and_claims_and_acks_do_not(
     flushed: list[bool] = []
     write = SqliteFile.write
 
-    async def record_flush(self: SqliteFile, operation: Callable[[sqlite3.Connection], T], *, flush: bool = True) -> T:
+    async def record_flush(
+        self: SqliteFile, operation: Callable[[sqlite3.Connection], T], *, flush: bool = True, announce: bool = False
+    ) -> T:
         flushed.append(flush)
-        return await write(self, operation, flush=flush)
+        return await write(self, operation, flush=flush, announce=announce)
 
     monkeypatch.setattr(SqliteFile, "write", record_flush)
     ledger = SqliteLedger(tmp_path / "ledger.db", "one", ManualClock())

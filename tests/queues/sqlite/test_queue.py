@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator
@@ -14,7 +15,10 @@ import pytest
 from skyferry.clock import SystemClock
 from skyferry.errors import QueueError
 from skyferry.ports import EventQueue, Message, Outgoing
-from skyferry.queues.sqlite.queue import SQL, SqliteQueue
+from skyferry.queues.sqlite import queue as queue_module
+from skyferry.queues.sqlite.queue import AGAIN, SQL, SqliteQueue
+from skyferry.sqlite.inotify import open_notifications
+from skyferry.sqlite.owners import OwnerLock
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.queue import QueueConformance, QueueHarness
 
@@ -55,6 +59,22 @@ async def sqlite(tmp_path: Path) -> AsyncIterator[SqliteHarness]:
     harness = SqliteHarness(tmp_path / "queue.db")
     yield harness
     await harness.close()
+
+
+async def start_receive(queue: EventQueue) -> asyncio.Task[list[Message]]:
+    """Return a receive that has found nothing, and waits."""
+    assert isinstance(queue, SqliteQueue)
+    waiting = asyncio.create_task(queue.receive(1, 100.0))
+    while not queue._notifier._waiting:
+        await asyncio.sleep(0.001)
+    return waiting
+
+
+def has_notifications(folder: Path) -> bool:
+    """Return True on Linux, unless all of a user's notifications are in use."""
+    if (found := open_notifications(folder)) is not None:
+        found.close()
+    return found is not None
 
 
 class TestSqliteQueue(QueueConformance):
@@ -136,20 +156,67 @@ async def test_a_receiver_that_waits_takes_no_transaction_until_the_file_changes
         await queue.close()
 
 
+async def test_what_another_process_sends_wakes_a_receiver_without_looks(sqlite: SqliteHarness) -> None:
+    """No time passes on the clock of the receiver: only a notification can wake it."""
+    if not has_notifications(sqlite.path.parent):
+        pytest.skip("the system has no notifications")
+    mine, other = await sqlite.open(), await sqlite.open()
+    waiting = await start_receive(mine)
+    await other.send([Outgoing(b"x")])
+    assert [message.body for message in await asyncio.wait_for(waiting, 30)] == [b"x"]
+    await mine.send([Outgoing(b"y")])
+    leased = await other.receive(1, 0)
+    waiting = await start_receive(mine)
+    await other.release(leased, 0.0)
+    assert [message.body for message in await asyncio.wait_for(waiting, 30)] == [b"y"], "a released one, too"
+
+
+async def test_the_end_of_own_work_wakes_no_other_process(sqlite: SqliteHarness) -> None:
+    """Of several workers, each would otherwise ask the file after each acknowledgement of another."""
+    mine, other = await sqlite.open(), await sqlite.open()
+    await other.send([Outgoing(b"x")])
+    held = await other.receive(1, 0)
+    before = sqlite.opened[0]._file.presence.find_last_announcement()
+    await other.extend(held)
+    await other.ack(held)
+    assert await mine.receive(1, 0) == []
+    assert sqlite.opened[0]._file.presence.find_last_announcement() == before
+
+
+async def test_what_no_process_announces_is_found_within_a_second(
+    sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notification may get lost, and other versions of the program send none."""
+    monkeypatch.setattr(OwnerLock, "announce", lambda self: None)
+    mine, other = await sqlite.open(), await sqlite.open()
+    waiting = await start_receive(mine)
+    await other.send([Outgoing(b"x")])
+    await sqlite.pass_time(AGAIN)
+    assert [message.body for message in await asyncio.wait_for(waiting, 30)] == [b"x"]
+
+
+async def test_notifications_end_with_the_queue(sqlite: SqliteHarness) -> None:
+    """Their descriptor is closed, also while a receive waits."""
+    before = len(os.listdir("/dev/fd"))
+    queue = await sqlite.open()
+    waiting = await start_receive(queue)
+    await queue.close()
+    assert await asyncio.wait_for(waiting, 30) == []
+    assert len(os.listdir("/dev/fd")) == before
+
+
 @pytest.mark.parametrize(("quiet", "patience"), [(0.0, 0.03), (5.0, 0.25)])
-async def test_what_other_processes_send_is_looked_for_more_often_while_messages_come(
-    tmp_path: Path, quiet: float, patience: float
+async def test_without_notifications_announcements_are_looked_for_more_often_while_messages_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: float, patience: float
 ) -> None:
     """Every hundredth of a second, and five times a second once it is quiet."""
+    monkeypatch.setattr(queue_module, "open_notifications", lambda folder: None)
     harness = SqliteHarness(tmp_path / "q.db")
     mine, other = await harness.open(), await harness.open()
     await other.send([Outgoing(b"first")])
     assert len(await mine.receive(1, 0)) == 1
     await harness.pass_time(quiet)
-    waiting = asyncio.create_task(mine.receive(1, 100.0))
-    for _ in range(2):  # the first look finds the earlier writes
-        await asyncio.sleep(0.02)
-        await harness.pass_time(0.0)
+    waiting = await start_receive(mine)
     await other.send([Outgoing(b"second")])
     for _ in range(5):
         await harness.pass_time(patience / 5)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from skyferry.queues.notifier import Notifier
 from skyferry.sql import load_statements
 from skyferry.sql.schema_steps import load_history
 from skyferry.sqlite.file import OnHealth, SqliteFile
+from skyferry.sqlite.inotify import FolderNotifications, open_notifications
 from skyferry.sqlite.owners import OwnerLock
 
-POLL = 0.2  # seconds between looks for changes by other processes
+AGAIN = 1.0  # seconds after which a receive asks the file again, although no process has announced a message
+POLL = 0.2  # seconds between looks for announcements of other processes, on a system without notifications
 SOON = 0.01  # the same while messages come, for so many seconds after the last one:
 BUSY = 2.0
 REAP = 1.0  # seconds between looks for dead processes
@@ -43,7 +46,8 @@ HISTORY = load_history(__package__, "queues", "message", QueueIncompatible)
 class SqliteQueue:
     """An `EventQueue` in a file.
 
-    The messages of a process that died come to the others within seconds, those of one that closes at once.
+    The messages of a process that died come to the others within seconds, those of one that closes at once. A process that sends
+    announces it (see `OwnerLock.announce`), and wakes the receivers of the others. One that does not is noticed within a second.
     """
 
     def __init__(
@@ -68,13 +72,16 @@ class SqliteQueue:
         self._file = SqliteFile(path, HISTORY, owner, QueueError, self._opened, on_health, CACHE)
         self._reap_at = clock.monotonic()
         self._busy_until = 0.0  # monotonic seconds
-        self._written: tuple[int, int] | None = None  # the last write to the file that was noticed
+        self._announced = -1  # mark of the last announcement before the last look at the file
+        self._notifications: FolderNotifications | None = None
+        self._watched = False  # notifications were opened, or there are none
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         """See `EventQueue`. What a cancelled call had leased comes again when the lease ends, or when this object is closed."""
         deadline = self._clock.monotonic() + wait
+        self._watch()
         while True:
-            count = self._notifier.count
+            count, self._announced = self._notifier.count, self._find_last_announcement()
             batch, due = await self._take(limit)
             now = self._clock.monotonic()
             if batch:
@@ -82,8 +89,9 @@ class SqliteQueue:
             left = deadline - now
             if batch or left <= 0:
                 return batch
-            pace = SOON if now < self._busy_until else POLL
-            await self._notifier.wait(count, self._clock, min(left, due - self._clock.time()), self._has_changed, pace)
+            pace = inf if self._notifications else SOON if now < self._busy_until else POLL
+            seconds = min(left, due - self._clock.time(), AGAIN)
+            await self._notifier.wait(count, self._clock, seconds, self._is_announced, pace)
             if self._file.closed:
                 return []
 
@@ -117,7 +125,7 @@ class SqliteQueue:
             held = _one(connection, "held", receipts=receipts)
             _run(connection, "release", held=held, now=self._clock.time(), delay=delay)
 
-        await self._file.write(operation, flush=False)
+        await self._file.write(operation, flush=False, announce=True)
         self._notifier.notify()
 
     async def send(self, messages: Sequence[Outgoing]) -> list[str]:
@@ -134,7 +142,7 @@ class SqliteQueue:
                 return list(range(first, first + count))
             return list(orjson.loads(_one(connection, "ids", first=first, messages=rows)))
 
-        ids = await self._file.write(operation)
+        ids = await self._file.write(operation, announce=True)
         self._notifier.notify()
         return [str(number) for number in ids]
 
@@ -151,18 +159,39 @@ class SqliteQueue:
         if self._file.closed:
             return
         try:
-            await self._file.write(lambda connection: _free(connection, [self._owner]))
+            await self._file.write(lambda connection: _free(connection, [self._owner]), announce=True)
         finally:
+            self._unwatch()
             await self._file.close()
             self._notifier.notify()
 
-    def _has_changed(self) -> bool:
-        """Return True if a process has written to the file since the last call. It costs microseconds, a transaction a hundred.
+    def _watch(self) -> None:
+        """Let announcements of other processes wake the receivers, where the system has notifications. Only once."""
+        if not self._watched:
+            self._watched, self._notifications = True, open_notifications(self._file.presence.folder)
+            if self._notifications:
+                asyncio.get_running_loop().add_reader(self._notifications.descriptor, self._wake)
 
-        Two writes within one tick of the file's time look like one; then the next `receive` finds the messages.
-        """
-        before, self._written = self._written, self._file.find_last_write()
-        return self._written != before
+    def _unwatch(self) -> None:
+        self._watched = True
+        if self._notifications:
+            asyncio.get_running_loop().remove_reader(self._notifications.descriptor)
+            self._notifications.close()
+            self._notifications = None
+
+    def _wake(self) -> None:
+        """Wake the receivers, unless they have looked at the file since the announcement."""
+        assert self._notifications is not None  # or the event loop would not call it
+        self._notifications.clear()
+        if self._is_announced():
+            self._notifier.notify()
+
+    def _is_announced(self) -> bool:
+        """Return True if a process has announced messages since the last look at the file began. It costs microseconds."""
+        return self._find_last_announcement() != self._announced
+
+    def _find_last_announcement(self) -> int:
+        return -1 if self._file.closed else self._file.presence.find_last_announcement()
 
     def _opened(self, connection: sqlite3.Connection, presence: OwnerLock) -> None:
         """Free the leases of dead owners, also of one with this name: no other live process has it."""
