@@ -2,7 +2,8 @@
 
     python -m bench.idle [--seconds N] [--files N]
 
-The CPU time is that of the whole process during a period that begins after its start. Linux only.
+The CPU time is that of all threads, in nanoseconds by the scheduler, during a period that begins after the start. A wake-up is
+a voluntary context switch. Linux only.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ import tempfile
 import time
 from pathlib import Path
 
-ROW = "{:>14} {:>9} {:>12} {:>8} {:>10}"
-TICK = os.sysconf("SC_CLK_TCK")
+ROW = "{:>14} {:>9} {:>12} {:>8} {:>12} {:>10}"
 
 
 def cpu_seconds(process: int) -> float:
-    """Return the CPU time of a process so far, in seconds."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    """Return the CPU time of the threads of a process so far, in seconds."""
+    return sum(int(file.read_text().split()[0]) for file in Path(f"/proc/{process}/task").glob("*/schedstat")) / 1e9
+
+
+def count_wakeups(process: int) -> int:
+    """Return how often the threads of a process have waited for something so far."""
+    texts = [file.read_text() for file in Path(f"/proc/{process}/task").glob("*/status")]
+    return sum(int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith("voluntary"))
 
 
 def resident_mib(process: int) -> float:
@@ -40,17 +45,18 @@ def measure(folder: Path, files: int, seconds: float) -> None:
     subprocess.run([*command, "--until-idle"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as service:
         time.sleep(10)  # for the start and the first scan of the source
-        before, began = cpu_seconds(service.pid), time.perf_counter()
+        before, woken, began = cpu_seconds(service.pid), count_wakeups(service.pid), time.perf_counter()
         time.sleep(seconds)
         cpu, passed = cpu_seconds(service.pid) - before, time.perf_counter() - began
+        wakeups = f"{(count_wakeups(service.pid) - woken) / passed:.0f}"
         memory = f"{resident_mib(service.pid):.0f}"
-        print(ROW.format(files, f"{passed:.0f}", f"{cpu:.2f}", f"{cpu / passed:.2%}", memory))
+        print(ROW.format(files, f"{passed:.0f}", f"{cpu:.2f}", f"{cpu / passed:.2%}", wakeups, memory))
         service.send_signal(signal.SIGTERM)
 
 
 def main(seconds: float, files: int) -> None:
     """Print the table."""
-    print(ROW.format("files watched", "seconds", "CPU, seconds", "CPU", "RSS, MiB"))
+    print(ROW.format("files watched", "seconds", "CPU, seconds", "CPU", "wake-ups/s", "RSS, MiB"))
     for count in (0, files):
         with tempfile.TemporaryDirectory(dir=".") as name:
             measure(Path(name), count, seconds)
