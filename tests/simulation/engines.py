@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import isasyncgenfunction
 from threading import Thread
 from typing import Any, TypeVar
@@ -15,19 +16,24 @@ from tests.ledgers.redis.places import connect
 
 from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import LedgerError
+from skyferry.frozen import dataclass
 from skyferry.ledgers.postgres.ledger import PostgresLedger
-from skyferry.ledgers.redis.database import RedisDatabase, load_scripts
+from skyferry.ledgers.redis.database import KEYS, RedisDatabase, load_scripts
 from skyferry.ledgers.redis.ledger import RedisLedger
+from skyferry.ledgers.redis.records import split_place
 from skyferry.ledgers.rules import to_ticks
-from skyferry.ports import Clock, Ledger
+from skyferry.ports import Clock, DeadLetter, Filter, Ledger
 from skyferry.postgres.address import parse_postgres
 from skyferry.postgres.pool import Connection, PoolOptions, PostgresPool
 from skyferry.redis.scripts import LuaScript
 from skyferry.testing.servers import PostgresServer, RedisServer
+from skyferry.testing.simulation.ledgers import LOSS, Forgotten
 
 T = TypeVar("T")
 LEASE = 30.0  # seconds, as in memory
 ANSWER = 60.0  # seconds of real time that a server has
+SETTLED = 2  # the first number of a state that is settled
+_UPDATED, _LEASE = struct.Struct("<d").unpack_from, struct.Struct("<dd").unpack_from  # as in `records.lua`
 NAMES = itertools.count(1)
 TABLES = (
     "places",
@@ -183,11 +189,57 @@ def _change(scripts: Mapping[str, LuaScript], change: Callable[[str], str]) -> M
     return {name: LuaScript(change(script._text)) for name, script in scripts.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _RedisRecords:
+    """The records of a ledger in Redis at one moment."""
+
+    rows: dict[bytes, tuple[int, float]]  # state and time of the last change of each transfer
+    leases: dict[bytes, tuple[float, float]]  # owner and fence of each destination that is leased
+    letters: Sequence[DeadLetter]
+    dumps: dict[str, bytes | None]  # all values, as the server stores them
+
+
 class RedisEngine:
     """The ledger of one world in Redis."""
 
-    def __init__(self, db: RedisDatabase, real: RealTime) -> None:
+    def __init__(self, db: _TimedDatabase, real: RealTime) -> None:
         self._db, self._real = db, real
 
     def open(self, owner: str) -> Ledger:
         return AtomicLedger(RedisLedger(self._db, owner, LEASE), self._real)
+
+    async def lose_second(self, forgotten: Forgotten) -> None:
+        """Restore all keys, with fences and serials, as they were a second ago. The server's time goes on."""
+        before = await self._read()
+        await self._db.clock.sleep(LOSS)
+        now = await self._read()
+        for id_, row in now.rows.items():
+            if row[0] >= SETTLED and before.rows.get(id_) != row:
+                forgotten.transfers.add(id_.hex())
+        for letter in now.letters:
+            if letter.ref not in {known.ref for known in before.letters}:
+                forgotten.letters.add(letter.id)
+                forgotten.bodies.add(letter.body)
+        for name, lease in now.leases.items():
+            if before.leases.get(name) != lease:
+                forgotten.claims.add((*split_place(name), int(lease[1])))
+        self._real.run(self._db._client.run(lambda redis: self._restore(redis, before.dumps)))
+
+    async def _read(self) -> _RedisRecords:
+        letters = (await self.open("reader").list_dead_letters(Filter(), limit=1000)).items
+        rows, places, dumps = self._real.run(self._db._client.run(self._fetch))
+        leases = {name: lease for name, lease in places.items() if lease[0]}
+        return _RedisRecords(rows, leases, letters, dumps)
+
+    async def _fetch(self, redis: Any) -> tuple[dict[bytes, Any], dict[bytes, Any], dict[str, bytes | None]]:
+        keys = dict(zip(KEYS, self._db.keys, strict=True))
+        rows = {id_: (v[0], _UPDATED(v, 41)[0]) for id_, v in (await redis.hgetall(keys["transfers"])).items()}
+        places = {name: _LEASE(v)[:2] for name, v in (await redis.hgetall(keys["places"])).items()}
+        return rows, places, {key: await redis.dump(key) for key in self._db.keys}
+
+    async def _restore(self, redis: Any, dumps: dict[str, bytes | None]) -> None:
+        for key, dump in dumps.items():
+            if dump is None:
+                await redis.unlink(key)
+            else:
+                await redis.restore(key, 0, dump, replace=True)

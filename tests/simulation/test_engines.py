@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from tests.simulation.engines import PostgresWorlds, RedisWorlds
 from tests.simulation.planted import ack_before_settle, poison_is_dropped
+from tests.simulation.test_rollback import ROLLBACKS
 from tests.simulation.test_simulation import Trace
 
 from skyferry.engine.consume.worker import Worker
 from skyferry.ledgers import rules
 from skyferry.ledgers.postgres.claims.settlements import SettlementBatch
+from skyferry.ledgers.redis.database import load_scripts
 from skyferry.model import State
 from skyferry.ports import Clock
 from skyferry.testing.servers import PostgresServer, RedisServer
@@ -60,6 +62,36 @@ def test_the_six_rules_hold_on_each_engine(worlds: Worlds) -> None:
     """The same worlds as in memory: crashes, freezes, steps of the server's clock, lost leases, outages."""
     broken = {seed: found for seed in range(SEEDS) if (found := Simulation(seed, make_plan(seed), engine=worlds).run())}
     assert not broken, f"replay with Simulation(seed, make_plan(seed), engine=...): {broken}"
+
+
+def make_rollback_plan(seed: int) -> Plan:
+    return replace(make_plan(seed), rollbacks=ROLLBACKS)
+
+
+def test_a_redis_that_lost_its_last_second_lets_no_old_version_win(redis: Worlds) -> None:
+    """The same rules as for a ledger in memory: `test_rollback.py`. Its fences and serials are lost too."""
+    broken, lost, claims = {}, 0, 0
+    worlds = SEEDS // 2
+    for seed in range(worlds):
+        world = Simulation(seed, make_rollback_plan(seed), engine=redis)
+        if found := world.run():
+            broken[seed] = found
+        lost += bool(world._rules.forgotten.transfers)
+        claims += bool(world._rules.forgotten.claims)
+    assert not broken, f"replay with Simulation(seed, make_rollback_plan(seed), engine=...): {broken}"
+    assert lost > worlds / 10
+    assert claims > worlds / 10
+
+
+def test_a_redis_that_gives_out_a_fence_again_is_found(redis_server: RedisServer) -> None:
+    """The server's time in a fence is what tells a forgotten claim from a new one."""
+    right = "math.max(last + 1, now)"
+    assert any(right in script._text for script in load_scripts().values())
+    worlds = RedisWorlds(redis_server, lambda text: text.replace(right, "last + 1"))
+    try:
+        assert any(Simulation(n, make_rollback_plan(n), engine=worlds).run() for n in range(ENOUGH))
+    finally:
+        worlds.close()
 
 
 def test_a_seed_replays_exactly(worlds: Worlds) -> None:

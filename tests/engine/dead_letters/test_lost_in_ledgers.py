@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.engine.dead_letters.test_lost_messages import Scene
 from tests.ledgers.memory.test_ledger import MemoryHarness
+from tests.ledgers.postgres.places import PostgresHarness
 from tests.ledgers.redis.places import RedisHarness
 from tests.ledgers.sqlite.test_ledger import SqliteHarness
 
@@ -30,7 +31,7 @@ def scene() -> Scene:
     return Scene()
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
 async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LedgerHarness]:
     """Make a ledger whose time can pass."""
     made: Any
@@ -38,6 +39,8 @@ async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         made = MemoryHarness()
     elif request.param == "sqlite":
         made = SqliteHarness(tmp_path / "ledger.db")
+    elif request.param == "postgres":
+        made = PostgresHarness(request.getfixturevalue("postgres_server"))
     else:
         made = RedisHarness(request.getfixturevalue("redis_server"))
     yield made

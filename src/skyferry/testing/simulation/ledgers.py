@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from skyferry.frozen import dataclass
 from skyferry.ledgers.memory.ledger import MemoryLedger
@@ -44,6 +44,14 @@ class LedgerEngine(Protocol):
         """Return the ledger of a process. It is not closed: a process that crashes closes nothing."""
 
 
+@runtime_checkable
+class ForgetfulEngine(LedgerEngine, Protocol):
+    """A ledger that may lose what it has confirmed."""
+
+    async def lose_second(self, forgotten: Forgotten) -> None:
+        """Let a second pass, then lose what was recorded meanwhile, as a server that writes to its disk once a second does."""
+
+
 class MemoryEngine:
     """A ledger in memory."""
 
@@ -54,7 +62,6 @@ class MemoryEngine:
         return MemoryLedger(owner, self._clock, state=self._state)
 
     async def lose_second(self, forgotten: Forgotten) -> None:
-        """Let a second pass, then lose what was recorded meanwhile, as a server that writes to its disk once a second does."""
         state = self._state
         before: dict[str, dict[Any, Any]] = {
             name: {key: copy(record) for key, record in getattr(state, name).items()} for name in RECORDS

@@ -23,7 +23,7 @@ class Plan:
     crashes: int = 2
     freezes: int = 1
     clock_steps: int = 0  # changes of the wall clock, by an hour at most
-    rollbacks: int = 0  # failures of a ledger in memory in which it loses its last second
+    rollbacks: int = 0  # failures of a `ForgetfulEngine` in which it loses its last second
     skew: float = 0.0  # seconds, at most, by which the wall clock of a worker differs from that of all servers
     declares: bool = True  # the source returns checksums; without them corruption on the way cannot be detected
     poll: float = 10.0  # seconds that a receive waits, and between looks for dead letters; most of the time is idle

@@ -37,7 +37,7 @@ from skyferry.retry import Backoff
 from skyferry.routing.routes import Routes
 from skyferry.stores.memory import MemoryBucket, MemoryStore
 from skyferry.testing.simulation.chaos import LEDGER_ERRORS, QUEUE_ERRORS, STORE_ERRORS, Chaos, Weather
-from skyferry.testing.simulation.ledgers import LedgerEngine, MemoryEngine
+from skyferry.testing.simulation.ledgers import ForgetfulEngine, LedgerEngine, MemoryEngine
 from skyferry.testing.simulation.loop import PROCESS, Deadlock, SimulatedClock, SimulatedLoop
 from skyferry.testing.simulation.plan import Plan
 from skyferry.testing.simulation.rules import Rules, WatchedDestination, WatchedLedger, WatchedQueue, WatchedSink
@@ -216,7 +216,7 @@ class Simulation:
             elif kind == "clock":
                 self.clock.ahead = dice.uniform(-3600.0, 3600.0)
             elif kind == "rollback":
-                assert isinstance(self._engine, MemoryEngine)
+                assert isinstance(self._engine, ForgetfulEngine)
                 with self._rules.forget_claims():
                     await self._engine.lose_second(self._rules.forgotten)
             else:
