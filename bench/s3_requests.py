@@ -73,7 +73,11 @@ class MemoryTransport(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         response = GET if bytes(data[:3]) == b"GET" else PUT
-        asyncio.get_running_loop().call_soon(self._protocol.data_received, response)
+        asyncio.get_running_loop().call_soon(self._answer, response)
+
+    def _answer(self, response: bytes) -> None:
+        self._protocol.get_buffer(-1)[: len(response)] = response
+        self._protocol.buffer_updated(len(response))
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Do nothing: there is no buffer."""
@@ -89,7 +93,7 @@ class MemoryPool(ConnectionPool):
     """Opens connections in memory."""
 
     async def _connect(self, addresses: object) -> HttpConnection:
-        connection = HttpConnection(self._loop, self._sweep, self._limits)
+        connection = HttpConnection(self._loop, self._sweep, self._limits, memoryview(bytearray(2**16)))
         connection.connection_made(MemoryTransport(connection))
         return connection
 

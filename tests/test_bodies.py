@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from skyferry.bodies import KEPT, LARGE, BufferPool
+from skyferry.bodies import FEW, KEPT, LARGE, BufferPool
 from skyferry.model import Attributes, Checksums
 from skyferry.stores.local.store import LocalStore
 
@@ -32,13 +32,14 @@ def test_memory_is_used_again_once_nothing_refers_to_it() -> None:
     assert len(other) == len(second) == LARGE
 
 
-def test_little_is_kept_and_nothing_by_an_idle_pool() -> None:
+@pytest.mark.parametrize(("size", "kept"), [(LARGE, KEPT // LARGE), (KEPT, FEW)])
+def test_little_is_kept_and_nothing_by_an_idle_pool(size: int, kept: int) -> None:
     pool = BufferPool()
-    views = [pool.allocate(LARGE + n) for n in range(KEPT + 3)]
+    views = [pool.allocate(size) for _ in range(kept + 3)]
     last = views.pop()
     views.clear()
-    assert len(pool._free) == KEPT
-    assert len(pool.allocate(LARGE // 4)) == LARGE // 4
+    assert len(pool._free) == kept
+    assert len(pool.allocate(size // 2)) == size // 2
     del last
     assert not pool._free
     assert not pool._used

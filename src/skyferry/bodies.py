@@ -14,8 +14,10 @@ from typing import cast
 
 from skyferry.frozen import dataclass
 
+PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory, the default, has dearer page faults
 LARGE = 2**20  # bytes; the C library maps fresh memory for each allocation from this size on
-KEPT = 2  # free memories of a pool: a part that has passed makes room for the next
+FEW = 2  # free memories that a pool keeps whatever their size: parts that have passed make room for the next
+KEPT = 16 * 2**20  # bytes of free memory up to which it keeps more: pieces of parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class BufferPool:
         with self._lock:
             fitting = (n for n, memory in enumerate(self._free) if size <= len(memory) <= 2 * size)
             found = next(fitting, None)
-            memory = mmap.mmap(-1, size) if found is None else self._free.pop(found)
+            memory = mmap.mmap(-1, size, flags=PRIVATE) if found is None else self._free.pop(found)
             lent = (ctypes.c_char * len(memory)).from_buffer(memory)
             number = id(memory)
             self._used[number] = weakref.ref(lent, lambda _: self._take_back(number, memory))
@@ -63,7 +65,7 @@ class BufferPool:
             del self._used[number]
             if not self._used:
                 self._free.clear()
-            elif len(self._free) < KEPT:
+            elif len(self._free) < FEW or sum(map(len, self._free)) + len(memory) <= KEPT:
                 self._free.append(memory)
 
 

@@ -12,11 +12,15 @@ from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
 
 
-class HttpConnection(asyncio.Protocol):
-    """The client's end of a connection."""
+class HttpConnection(asyncio.BufferedProtocol):
+    """The client's end of a connection. The bytes of a large range are received where they stay."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sweep: DeadlineSweep[HttpConnection], limits: Limits) -> None:
-        self._loop, self._sweep, self._limits = loop, sweep, limits
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sweep: DeadlineSweep[HttpConnection], limits: Limits, shared: memoryview
+    ) -> None:
+        """`shared` receives all other bytes. Connections of one event loop may share it, for they take these at once."""
+        self._loop, self._sweep, self._limits, self._shared = loop, sweep, limits, shared
+        self._is_direct = False  # the next bytes are received into the parser's memory
         self._transport: asyncio.Transport | None = None
         self._pieces: deque[bytes | memoryview] = deque()  # of the request, not yet given to the transport
         self._paused = False
@@ -76,14 +80,22 @@ class HttpConnection(asyncio.Protocol):
         # A pause means that the server does not take the bytes. With 0, asyncio's TLS would never resume.
         self._transport.set_write_buffer_limits(high=1, low=0)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        into = self._parser.vacant if self._parser is not None else None
+        self._is_direct = into is not None
+        return self._shared if into is None else into
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._parser is None or self._done is None or self._done.done():
             if self._parser is not None:
                 self._parser.excess = True
             self.abort()  # bytes that no request has asked for
             return
         try:
-            self._parser.feed(data)
+            if self._is_direct:
+                self._parser.take(nbytes)
+            else:
+                self._parser.feed(bytes(self._shared[:nbytes]))
         except StoreError as error:
             self._fail(error)
             return

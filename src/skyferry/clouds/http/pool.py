@@ -20,6 +20,7 @@ IDLE = 15.0  # seconds that a connection is kept; servers close theirs later
 ADDRESSES = 10.0  # seconds that the addresses of a name are kept
 SECOND_ADDRESS = 0.25  # seconds until the next address is tried as well (RFC 8305)
 CLOSING = 5.0  # seconds
+RECEIVED = 256 * 2**10  # bytes received at once
 _Address = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
 
@@ -39,6 +40,7 @@ class ConnectionPool:
         self._loop = asyncio.get_running_loop()
         self._idle: list[HttpConnection] = []  # the last used is the first to be used again
         self._open: set[HttpConnection] = set()
+        self._shared = memoryview(bytearray(RECEIVED))
         self._reaper: asyncio.TimerHandle | None = None
         self._resolving = asyncio.Lock()
         self._addresses: list[_Address] = []
@@ -98,7 +100,7 @@ class ConnectionPool:
         )
         context = tls_context() if self._origin.secure else None
         _, connection = await self._loop.create_connection(  # it closes the socket if it fails
-            lambda: HttpConnection(self._loop, self._sweep, self._limits),
+            lambda: HttpConnection(self._loop, self._sweep, self._limits, self._shared),
             sock=opened,
             ssl=context,
             server_hostname=self._origin.host if context else None,

@@ -40,7 +40,7 @@ class ResponseParser:
         self._length: int | None = None  # bytes of the body, as declared
         self._chunks: ChunkDecoder | None = None
         self._body = io.BytesIO()
-        self._range: memoryview | None = None  # instead, for a large range
+        self._range: memoryview | None = None  # instead, for a large range; with a byte more, which shows excess
         self._at = 0  # bytes of it that have come
         self._whole: bytes | None = None  # the body, if it arrived at once
         self.status = 0
@@ -57,6 +57,18 @@ class ResponseParser:
             self.excess = self.excess or bool(data)
         elif data:
             self._feed_body(data)
+
+    @property
+    def vacant(self) -> memoryview | None:
+        """Memory to receive the next bytes of a large range into, and one byte more. None if other bytes are due."""
+        return None if self._range is None or self.complete else self._range[self._at :]
+
+    def take(self, size: int) -> None:
+        """Take bytes that were received into `vacant`."""
+        assert self._range is not None  # or there is no vacant memory
+        length, self._at = len(self._range) - 1, self._at + size
+        self.complete, self.excess = self._at >= length, self._at > length
+        self._at = min(self._at, length)
 
     def end(self) -> None:
         """Take the end of the connection. Raise ConnectionLost if the response is incomplete."""
@@ -129,7 +141,7 @@ class ResponseParser:
                 raise StoreError(f"the server sends {self._length} bytes where {self._room} were asked for")
             self.complete = self._length == 0
             if self._buffers is not None and self._length >= LARGE and self._is_range:
-                self._range = self._buffers.allocate(self._length)
+                self._range = self._buffers.allocate(self._length + 1)
         else:
             self.keep_alive = False  # it lasts until the connection ends
 
@@ -156,11 +168,9 @@ class ResponseParser:
             self._feed_length(data, self._length)
 
     def _feed_range(self, data: bytes, view: memoryview) -> None:
-        left = len(view) - self._at
-        self.complete, self.excess = len(data) >= left, len(data) > left
-        piece = data[:left]
+        piece = data[: len(view) - self._at]
         view[self._at : self._at + len(piece)] = piece
-        self._at += len(piece)
+        self.take(len(piece))
 
     def _feed_length(self, data: bytes, length: int) -> None:
         at = self._body.tell()
