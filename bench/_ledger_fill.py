@@ -1,60 +1,132 @@
-"""Fill a ledger with settled transfers before it is measured."""
+"""Fill a ledger with settled transfers before it is measured, by what claims and settlements would have left there."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import struct
+import time
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import asyncpg
+from bench.ledger import fill as fill_sqlite
 from bench.ledger import make_outcome, make_transfer
+from redis import Redis
 
 from skyferry.config.settings import LedgerSettings, Settings
 from skyferry.ledgers import codec, rules
-from skyferry.model import Claim
-from skyferry.ports import Settlement
+from skyferry.ledgers.redis.database import KEYS
+from skyferry.ledgers.redis.records import join_texts, name_place
 from skyferry.wiring import open_ledger
 
-BATCH = 1000
-FIRST = 10**15  # number of the first event: no client has it
-POSTGRES = (
+STEP = 2000  # transfers in one command for Redis
+FIRST = 10**15  # number of the first transfer: no client has it
+DONE = 2
+AT = rules.to_ticks(1_700_000_000.0)
+PLACES = (
     "INSERT INTO skyferry.places (key, store, bucket, placement) SELECT convert_to('incoming/2026/' || substr(md5(n::text), 1, 12) "
-    "|| '/' || n || '.bin', 'UTF8'), 'destination', 'source', $2::text FROM generate_series(1, $1::bigint) AS n",
+    "|| '/' || n || '.bin', 'UTF8'), 'destination', 'source', $2::text FROM generate_series(1, $1::bigint) AS n"
+)
+TRANSFERS = (
     "INSERT INTO skyferry.transfers (id, place, state, owner, created_at, updated_at, route, transfer, receipt) "
     "SELECT decode(md5('transfer ' || id), 'hex'), id, 2, 0, $1::bigint + id, $1 + id, 'landing', $2::text, $3::text "
-    "FROM skyferry.places",
-    "UPDATE skyferry.owners SET counts[3] = $1 WHERE id = 0",
+    "FROM skyferry.places"
 )
+INDEXES = """SELECT c.conname, pg_get_constraintdef(c.oid), i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
+FROM pg_index AS i LEFT JOIN pg_constraint AS c ON c.conindid = i.indexrelid WHERE i.indrelid = $1::text::regclass"""
+TABLES = ("skyferry.places", "skyferry.transfers")
+SETTINGS = ("synchronous_commit = off", "maintenance_work_mem = '512MB'", "max_parallel_maintenance_workers = 0")
+EXAMPLE = make_transfer(FIRST, "random")
+OUTCOME = make_outcome(EXAMPLE)
+TRANSFER, RECEIPT = codec.pack_transfer(EXAMPLE), codec.pack_receipt(OUTCOME.receipt)
+PLACEMENT = codec.pack_placement(OUTCOME.placement)
 
 
-async def fill_ledger(url: str, count: int) -> None:
-    """Make a ledger with `count` transfers that are done: in PostgreSQL by SQL, elsewhere by claims and settlements."""
-    ledger = await open_ledger(Settings(ledger=LedgerSettings(url=url, lease=600.0)))
+def fill(url: str, count: int, *, analyze: bool = True) -> None:
+    """Make a ledger with `count` transfers that are done. With `analyze`, a PostgreSQL also gets statistics of them."""
+    if url.startswith("sqlite:"):
+        fill_sqlite(Path(url.removeprefix("sqlite://")), count, "random")
+        return
+    asyncio.run(_make_empty(url))
     if url.startswith("postgresql:"):
-        await _fill_postgres(url, count)
+        asyncio.run(_fill_postgres(url, count, analyze))
     else:
-        for start in range(0, count, BATCH):
-            numbers = range(FIRST + start, FIRST + min(start + BATCH, count))
-            claims = await ledger.claim([make_transfer(number, "random") for number in numbers])
-            granted = [claim for claim in claims if isinstance(claim, Claim)]
-            await ledger.settle([Settlement(claim, make_outcome(claim.transfer)) for claim in granted])
-    await ledger.close()
+        _fill_redis(url, count)
 
 
-async def _fill_postgres(url: str, count: int) -> None:
-    """Insert what claims and settlements would have left."""
-    example = make_transfer(FIRST, "random")
-    outcome = make_outcome(example)
-    receipt, placement = codec.pack_receipt(outcome.receipt), codec.pack_placement(outcome.placement)
+async def _make_empty(url: str) -> None:
+    await (await open_ledger(Settings(ledger=LedgerSettings(url=url)))).close()
+
+
+async def _fill_postgres(url: str, count: int, analyze: bool) -> None:
+    """Add the rows without indexes, and the indexes behind them. Pages of destinations are as full as updates leave them."""
     db = await asyncpg.connect(url, password=os.environ["PGPASSWORD"])
-    places, transfers, counts = POSTGRES
-    await db.execute(places, count, placement)
-    await db.execute(transfers, rules.to_ticks(1_700_000_000.0), codec.pack_transfer(example), receipt)
-    await db.execute(counts, count)
-    await db.execute("VACUUM ANALYZE")
+    for setting in SETTINGS:
+        await db.execute(f"SET {setting}")
+    indexes = [(table, *row) for table in TABLES for row in await db.fetch(INDEXES, table)]
+    for table, constraint, _, name, _ in indexes:
+        await db.execute(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}" if constraint else f"DROP INDEX {name}")
+    await db.execute("ALTER TABLE skyferry.places SET (fillfactor = 90)")
+    await db.execute(PLACES, count, PLACEMENT)
+    await db.execute(TRANSFERS, AT, TRANSFER, RECEIPT)
+    for table, constraint, rule, _, index in indexes:
+        await db.execute(f"ALTER TABLE {table} ADD CONSTRAINT {constraint} {rule}" if constraint else index)
+    await db.execute("ALTER TABLE skyferry.places SET (fillfactor = 20)")
+    await db.execute("UPDATE skyferry.owners SET counts[3] = $1 WHERE id = 0", count)
+    if analyze:
+        await db.execute("VACUUM ANALYZE")
     await db.execute("CHECKPOINT")
     await db.close()
 
 
-def fill(url: str, count: int) -> None:
-    """Run `fill_ledger`, in a process that has no event loop."""
-    asyncio.run(fill_ledger(url, count))
+def _fill_redis(url: str, count: int) -> None:
+    """Send the fields of each key, and let the server write its file once, at the end."""
+    parts = urlsplit(url)
+    redis = Redis(parts.hostname or "", parts.port or 0, socket_timeout=600)
+    tag = "{" + parts.path[1:] + "}"
+    keys = {key: f"{tag}:ledger:{key}" for key in KEYS}
+    redis.config_set("appendonly", "no")
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        answers = connection.makefile("rb")
+        for first in range(0, count, STEP):
+            fields: dict[str, list[bytes]] = {key: [] for key in ("transfers", "places", "done", "keys", "placed")}
+            for serial in range(first + 1, min(first + STEP, count) + 1):
+                _add_transfer(fields, serial)
+            for key, values in fields.items():
+                command = (b"HSET" if key in ("transfers", "places") else b"ZADD", keys[key].encode(), *values)
+                connection.sendall(
+                    b"*%d\r\n" % len(command) + b"".join([b"$%d\r\n%b\r\n" % (len(v), v) for v in command])
+                )
+            if first:  # the answers of the step before: the server works while the next one is made
+                _read_answers(answers, len(fields))
+        _read_answers(answers, len(fields))
+    redis.hset(keys["counters"], mapping={"serial": count, "fence": count})
+    redis.config_set("appendonly", "yes")
+    while any(redis.info("persistence")[name] for name in ("aof_rewrite_in_progress", "aof_rewrite_scheduled")):
+        time.sleep(0.5)
+
+
+def _read_answers(answers: BinaryIO, count: int) -> None:
+    for _ in range(count):
+        line = answers.readline()
+        assert line.startswith(b":"), line
+
+
+def _add_transfer(fields: dict[str, list[bytes]], serial: int) -> None:
+    """Add the records of one transfer, as the scripts pack them, with the texts of the example."""
+    id_ = blake2b(b"%d" % (FIRST + serial), digest_size=16).digest()
+    text = f"incoming/2026/{id_.hex()[:12]}/{FIRST + serial}.bin"
+    key, name = text.encode(), name_place("destination", text)
+    store, bucket, at = name[: -len(key)], b"source", b"%d" % (AT + serial)
+    contents = join_texts((name, b"", b"landing", TRANSFER.encode()))
+    head = struct.pack("<BdddIIddHI", DONE, 0, serial, -1, 0, 0, AT + serial, AT + serial, 0, len(contents))
+    placed = join_texts((OUTCOME.placement.identity.encode(), bucket, PLACEMENT.encode()))
+    fields["transfers"] += (id_, head + contents + RECEIPT.encode())
+    fields["places"] += (name, struct.pack("<dddHI", 0, 0, 0, 0, 1) + placed)
+    fields["done"] += (at, struct.pack(">Q", serial) + id_)
+    fields["keys"] += (b"0", b"d" + key + b"\0\0" + id_)
+    fields["placed"] += (b"0", store + struct.pack(">I", len(bucket)) + bucket + key)

@@ -5,7 +5,8 @@
 Engines: memory, sqlite, postgres, redis; without a name all that several processes can share. Each client process claims events
 in batches, several at a time, and settles each as done, with receipt and placement. Duplicates are events that it has settled
 before. All settlements are durable as the engine is by default; `--option` passes settings to the server. CPU is user and system
-time, of all clients and of the server with its children, each per decided event. `--transfers` fills the ledger before.
+time, of all clients and of the server with its children, each per decided event. `--transfers` fills the ledger before, by what is
+fast there: 10 million take a few minutes.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Workload:
         self._repeated = options.batch * options.duplicates // 100
         self._fresh = options.batch - self._repeated
         first, batches = client * SPACING, options.events // options.batch + options.at_once + 2
-        transfers = [make_transfer(first + number, "random") for number in range(batches * self._fresh)]
+        transfers = [make_transfer(first + number, options.keys) for number in range(batches * self._fresh)]
         self._outcomes = {t.id: make_outcome(t) for t in transfers}
         self._left = iter(transfers)
         self._settled: list[Transfer] = []
@@ -129,11 +130,12 @@ def _cpu() -> float:
 def measure(engine: str, clients: int, options: argparse.Namespace) -> None:
     """Run the clients side by side, and print a line."""
     arguments = [
-        f"--{name.replace('_', '-')}={getattr(options, name)}" for name in ("events", "batch", "duplicates", "at_once")
+        f"--{name.replace('_', '-')}={getattr(options, name)}"
+        for name in ("events", "batch", "duplicates", "at_once", "keys")
     ]
     with tempfile.TemporaryDirectory() as folder, serve(engine, Path(folder), options.option) as (url, daemon):
         if options.transfers:
-            fill(url, options.transfers)
+            fill(url, options.transfers, analyze=not options.no_analyze)
         command = [sys.executable, "-m", "bench.ledger_engines", *arguments, "--url", url, "--client"]
         running = [
             subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -168,7 +170,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--at-once", type=int, default=4, help="batches of a client at the same time")
     parser.add_argument("--duplicates", type=int, default=30, help="percent of the events")
+    parser.add_argument("--keys", choices=("random", "sequential"), default="random", help="of the events")
     parser.add_argument("--transfers", type=int, default=0, help="done before, in the ledger")
+    parser.add_argument(
+        "--no-analyze", action="store_true", help="leave PostgreSQL without statistics of these transfers"
+    )
     parser.add_argument("--option", action="append", default=[], help="of the server, such as --option=fsync=off")
     parser.add_argument("--url", help=argparse.SUPPRESS)
     parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
