@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from skyferry.errors import ConfigError, StoreError
 from skyferry.redaction import (
+    _CREDENTIALS,
     LONGEST,
     SECRET,
     SEEN,
@@ -127,6 +129,30 @@ def test_what_has_the_form_of_a_secret_is_taken_out(text: str, secret: str) -> N
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_an_operator_needs_stays(text: str) -> None:
     assert redact_secrets(text) == text
+
+
+WORDS = [
+    "key",
+    "token ",
+    "Bearer",
+    "secret",
+    "cookie",
+    "authorization",
+    "Abc123def456",
+    ",",
+    " ",
+    '"',
+    "'",
+    "\\\\",
+    "[",
+]
+
+
+@given(st.lists(st.sampled_from(WORDS)))
+def test_texts_without_separators_need_no_search(pieces: list[str]) -> None:
+    """`redact_secrets` does not search them for named credentials. Those of a scheme, which has no separator, are searched for."""
+    found = re.search(_CREDENTIALS, "".join(pieces), re.IGNORECASE)
+    assert found is None or found["scheme"]
 
 
 def test_an_error_has_no_secret_from_the_moment_that_it_is_made() -> None:

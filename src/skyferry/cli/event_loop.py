@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from skyferry.errors import ConfigError
 
 VARIABLE = "SKYFERRY_EVENT_LOOP"
-THRESHOLD = 20_000  # new objects between garbage collections; Python's default is 700
+THRESHOLD = 100_000  # new objects between garbage collections; Python's default is 700
 FILES = 10_240  # open files; macOS allows no more in a process
 MMAP_THRESHOLD, LARGE = -3, 2**20  # the parameter of mallopt(3), and bytes
 T = TypeVar("T")
@@ -78,7 +78,8 @@ def tune_collector() -> None:
     """Keep the objects of the start out of collections, and collect less often. Call it once everything is built.
 
     Collecting the objects of the start again and again took a tenth of the time of each decision. Records and messages are
-    freed without the collector.
+    freed without the collector, so it looks at objects in use: with 20,000 that took 21 of 770 µs of a copy, and found one
+    object in 5 copies.
     """
     gc.freeze()
     gc.set_threshold(THRESHOLD)

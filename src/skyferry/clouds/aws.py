@@ -26,7 +26,8 @@ class Signer:
         self._scope = f"/{region}/{service}/aws4_request"
         self._service, self._region, self._clock = service, region, clock
         self._second, self._date = -1, ""  # the last second, and how it is written
-        self._secret, self._day, self._key = "", "", b""  # the signing key, and what it was derived from
+        self._secret, self._day = "", ""  # what the signing key was derived from
+        self._mac = HmacKey(b"")
 
     def sign(
         self, credentials: S3Credentials, method: str, path: str, headers: Mapping[str, str], sha256: str
@@ -50,7 +51,7 @@ class Signer:
         scope = f"{date[:8]}{self._scope}"
         digest = hash_sha256(request.encode("utf-8", "surrogateescape")).hexdigest()
         text = f"{_ALGORITHM}\n{date}\n{scope}\n{digest}"
-        signature = hmac.digest(self._derive_key(credentials.secret_key, date[:8]), text.encode(), "sha256").hex()
+        signature = self._derive_key(credentials.secret_key, date[:8]).sign(text.encode())
         return f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
 
     def _format_date(self, second: int) -> str:
@@ -58,13 +59,29 @@ class Signer:
             self._second, self._date = second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         return self._date
 
-    def _derive_key(self, secret: str, day: str) -> bytes:
+    def _derive_key(self, secret: str, day: str) -> HmacKey:
         if (secret, day) != (self._secret, self._day):
             key = f"AWS4{secret}".encode()
             for part in (day, self._region, self._service, "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
-            self._secret, self._day, self._key = secret, day, key
-        return self._key
+            self._secret, self._day, self._mac = secret, day, HmacKey(key)
+        return self._mac
+
+
+class HmacKey:
+    """A key of HMAC-SHA256 that is used again and again (RFC 2104): the blocks that depend on it alone are hashed once."""
+
+    def __init__(self, key: bytes) -> None:
+        """`key` has at most 64 bytes."""
+        block = key.ljust(64, b"\0")
+        self._inner, self._outer = (hash_sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))
+
+    def sign(self, text: bytes) -> str:
+        """Return the HMAC of a text, hexadecimal."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.hexdigest()
 
 
 def write_canonically(method: str, path: str, headers: Mapping[str, str], sha256: str) -> tuple[str, str]:

@@ -78,6 +78,14 @@ def test_a_body_without_a_length_ends_with_the_connection() -> None:
     assert (parser.complete, parser.body, parser.keep_alive) == (True, b"hello", False)
 
 
+def test_the_first_value_of_a_repeated_name_counts() -> None:
+    parser = parse(
+        OK + b"A: \xe9 1\r\nB:\r\na: 2\r\nConnection: keep-alive\r\nconnection: x, Close\r\nContent-Length: 0\r\n\r\n"
+    )
+    assert parser.headers == {"a": "\udce9 1", "b": "", "connection": "keep-alive", "content-length": "0"}
+    assert (parser.complete, parser.keep_alive) == (True, False)
+
+
 IRREGULAR = {
     "bare LF after the status": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
     "bare LF after a header": OK + b"A: b\nContent-Length: 2\r\n\r\nok",

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from skyferry.engine.copy.digests import STEP, UNINTERRUPTED, digest_bytes
+from skyferry.engine.copy.digests import HASHES, STEP, UNINTERRUPTED, digest_bytes
 
 SIZES = [0, 1, STEP - 1, STEP, STEP + 1, 2 * STEP, 4096, UNINTERRUPTED, UNINTERRUPTED + 1]
 
@@ -40,7 +40,8 @@ def test_digests_are_those_of_all_bytes(size: int) -> None:
 def test_hashes_of_small_data_keep_the_lock_of_the_interpreter(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """hashlib releases it for 2,048 bytes and more (HASHLIB_GIL_MINSIZE): then the event loop waits for other threads."""
     sizes: list[int] = []
-    monkeypatch.setattr(hashlib, "new", lambda kind, data, **_: RecordedHash(kind, data, sizes))
+    for kind in ("sha256", "md5"):
+        monkeypatch.setitem(HASHES, kind, lambda data, kind=kind, **_: RecordedHash(kind, data, sizes))
 
     digest_bytes(bytes(size), frozenset({"md5"}))
 

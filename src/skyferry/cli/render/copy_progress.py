@@ -58,6 +58,8 @@ class CopyProgress:
         """Count a record."""
         self.stalls.on(record)
         match record.event:
+            case "store.request":  # first, for most are these
+                self._count_store(record)
             case "transfer.done":
                 self.copied += 1
                 self.copied_bytes += record.bytes or 0

@@ -6,7 +6,6 @@ Plain requests go through PlainClient, which costs less than half of aiohttp; al
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from skyferry.clouds.http.plain_client import PlainClient
 from skyferry.clouds.http.request import PlainRequest, encode_request
 from skyferry.clouds.http.response import HttpResponse
 from skyferry.clouds.http.response_parser import BYTES, ResponseParser
+from skyferry.clouds.http.slots import RequestSlots
 from skyferry.errors import StoreError
 from skyferry.redaction import find_secrets, may_repeat_secrets, redact_values
 
@@ -38,7 +38,7 @@ class Http:
         self._name, self._limits = name, limits
         # Found once: aiohttp's `trust_env` reads files in threads for each request.
         self._proxy = None if direct else proxy_of(root)
-        self._slots = asyncio.Semaphore(limits.connections)
+        self._slots = RequestSlots(limits.connections)
         self._plain, self._buffers = PlainClient(limits), BufferPool()
         self._sessions: SessionClient | None = None
 
@@ -63,15 +63,18 @@ class Http:
         request = None
         if self._proxy is None and isinstance(parts, tuple) and sum(map(len, parts)) <= PLAIN:
             request = encode_request(method, url, headers, parts)
+        if not self._slots.take():
+            await self._slots.wait()
         try:
-            async with self._slots:
-                if request is not None:
-                    response = await self._exchange_plain(request, headers, limit, working)
-                else:
-                    response = await self._open_sessions().exchange(method, url, headers, parts, limit, working)
+            if request is not None:
+                response = await self._exchange_plain(request, headers, limit, working)
+            else:
+                response = await self._open_sessions().exchange(method, url, headers, parts, limit, working)
         except StoreError as error:
             error.where = error.where or self.where(key)
             raise
+        finally:
+            self._slots.give_back()
         if response.status < 400 and method in ("GET", "HEAD"):  # it may be an object
             return response
         return _redact_response(response, headers, url)

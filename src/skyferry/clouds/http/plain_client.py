@@ -33,11 +33,17 @@ class PlainClient:
         pool = self._pools.get(request.origin) or self._open_pool(request.origin)
         if (kept := pool.take()) is not None:
             try:
-                return await _exchange(pool, kept, request, parser, first_byte)
+                return await kept.exchange(request.split(), parser, first_byte)
             except ConnectionLost:
                 if parser.begun or not request.idempotent:
                     raise
-        return await _exchange(pool, await pool.connect(), request, parser, first_byte)
+            finally:
+                pool.give_back(kept)
+        opened = await pool.connect()
+        try:
+            return await opened.exchange(request.split(), parser, first_byte)
+        finally:
+            pool.give_back(opened)
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""
@@ -52,12 +58,3 @@ class PlainClient:
         self._sweep = self._sweep or DeadlineSweep(asyncio.get_running_loop())
         pool = self._pools[origin] = ConnectionPool(origin, self._sweep, self._limits)
         return pool
-
-
-async def _exchange(
-    pool: ConnectionPool, connection: HttpConnection, request: PlainRequest, parser: ResponseParser, first_byte: float
-) -> None:
-    try:
-        await connection.exchange(request.split(), parser, first_byte)
-    finally:
-        pool.give_back(connection)

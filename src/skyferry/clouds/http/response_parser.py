@@ -119,10 +119,9 @@ class ResponseParser:
             self._head = _Head()
             return
         self._head, self.status = None, head.status
-        for name, value in head.fields:
-            self.headers.setdefault(_decode_name(name), value.decode(*BYTES).strip(" \t"))
-        options = ",".join(self._all_values(head, "connection")).split(",")
-        self.keep_alive = head.version == "1.1" and "close" not in {option.strip().lower() for option in options}
+        self.headers = _decode_fields(head.fields)
+        options = ",".join(self._all_values(head, "connection")).lower().split(",")
+        self.keep_alive = head.version == "1.1" and "close" not in map(str.strip, options)
         self._begin_body(head)
 
     def _begin_body(self, head: _Head) -> None:
@@ -235,6 +234,19 @@ class _Head:
 
     def on_headers_complete(self) -> None:
         self.complete = True
+
+
+def _decode_fields(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the first value of each name. All values are decoded at once. Raise ConnectionLost for one of several lines."""
+    names = [_decode_name(name) for name, _ in fields]
+    text = b"\n".join([value for _, value in fields]).decode(*BYTES)
+    values = [value.strip(" \t") for value in text.split("\n")] if fields else []
+    if len(values) != len(names):
+        raise ConnectionLost("the answer is not HTTP/1.1")
+    headers = dict(zip(names, values, strict=True))
+    if len(headers) < len(names):  # a name is repeated
+        headers = dict(zip(reversed(names), reversed(values), strict=True))
+    return headers
 
 
 @lru_cache(1024)

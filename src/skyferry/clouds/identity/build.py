@@ -57,7 +57,7 @@ class IdentityContext:
         async def obtain() -> IssuedCredentials[T]:
             return await asyncio.to_thread(look)
 
-        return self.renewing(obtain, files)
+        return self.renewing(obtain, files if any(paths) else None)
 
 
 def aws_credentials(settings: IdentitySettings, around: IdentityContext) -> RefreshingCredentials[S3Credentials]:

@@ -103,9 +103,11 @@ class PairSlots(PrioritySemaphore):
         """Return the number of places at this time."""
         if not self._limits:
             return self.size
-        now = self._clock.monotonic()
-        places = min(sum(limit.value(now) for limit in self._limits), *(limit.ceiling for limit in self._limits))
-        return max(1, min(self.size, int(places)))
+        now, places, ceiling = self._clock.monotonic(), 0, float(self.size)
+        for limit in self._limits:
+            places += limit.value(now)
+            ceiling = min(ceiling, limit.ceiling)
+        return max(1, int(min(places, ceiling)))
 
     def has_room(self) -> bool:
         if self.used < self.find_size() and self._slots.used < self._slots.most:

@@ -15,6 +15,7 @@ T = TypeVar("T")
 INLINE = 64 * 1024  # bytes; digesting less is faster than waking a thread
 UNINTERRUPTED = 16 * 1024  # bytes; hashing so few keeps the interpreter's lock
 STEP = 2047  # bytes; hashlib releases the lock for more
+HASHES = {"sha256": hashlib.sha256, "md5": hashlib.md5}
 
 
 class ThreadOffload:
@@ -43,8 +44,8 @@ def hash_bytes(kind: str, data: bytes) -> str:
     returns it after far more time than the hash takes.
     """
     if len(data) > UNINTERRUPTED:
-        return hashlib.new(kind, data, usedforsecurity=False).hexdigest()
-    digest = hashlib.new(kind, data[:STEP], usedforsecurity=False)
+        return HASHES[kind](data, usedforsecurity=False).hexdigest()
+    digest = HASHES[kind](data[:STEP], usedforsecurity=False)
     for start in range(STEP, len(data), STEP):
         digest.update(data[start : start + STEP])
     return digest.hexdigest()

@@ -149,7 +149,12 @@ def quote_key(key: str) -> str:
 
 
 def _find_expiry(method: str, answer: HttpResponse) -> Expiry:
-    """Amazon answers a HEAD with 400 and no body if the credentials have expired."""
+    """Amazon answers a HEAD with 400 and no body if the credentials have expired.
+
+    Nothing of a missing object is parsed here: a look before a write mostly finds none.
+    """
+    if answer.status == 404:
+        return Expiry.NONE
     code = parse_error(answer).code
     if code in EXPIRED or (method == "HEAD" and answer.status == 400):
         return Expiry.CERTAIN

@@ -149,12 +149,14 @@ ERRORS = ErrorTable(
 
 def parse_error(answer: HttpResponse) -> ErrorResponse:
     """Parse an error response."""
-    document = parse_error_document(answer.body)
+    texts: dict[str, str] = {}
+    for child in parse_error_document(answer.body):
+        texts.setdefault(child.tag.rpartition("}")[2], child.text or "")
     return ErrorResponse(
         status=answer.status,
-        code=document.findtext("{*}Code", ""),
-        message=document.findtext("{*}Message", ""),
-        region=answer.headers.get("x-amz-bucket-region", "") or document.findtext("{*}Region", ""),
+        code=texts.get("Code", ""),
+        message=texts.get("Message", ""),
+        region=answer.headers.get("x-amz-bucket-region", "") or texts.get("Region", ""),
         request_id=answer.headers.get("x-amz-request-id", ""),
         retry_after=read_delay(answer),
     )
