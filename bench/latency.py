@@ -6,9 +6,8 @@ The worker runs on a SQLite queue and ledger in this process; two `rclone serve 
 4 KiB. Another process sends events in an open loop: they arrive at random (Poisson) whatever the worker does, and each time
 counts from when its event was due, so a worker that falls behind cannot hide it.
 
-The sender and the servers use the same cores, and events that come one by one cost more than a backlog. Therefore the capacity
-is what is settled each second while the sender sends as fast as a backlog is worked off. A share of the rate of the backlog
-would be a higher load than its name says.
+The sender and the servers use the same cores. Therefore the capacity is what is settled each second while the sender sends as
+fast as a backlog is worked off.
 
 Each part of the time is printed too, and what a bare client needs for the two requests alone at the same arrivals.
 """
