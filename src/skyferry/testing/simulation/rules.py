@@ -35,6 +35,7 @@ from skyferry.ports.decorators import (
     QueueDecorator,
     StoreDecorator,
 )
+from skyferry.ports.letter_attributes import FOREIGN
 from skyferry.testing.simulation.ledgers import Forgotten
 
 AHEAD = -2 * 3600.0  # seconds: an upload was begun or saved at a later time than now if the clock was set back since
@@ -174,8 +175,10 @@ class Rules:
         return any(map(self._is_unpublished, (await self._ledger.list_dead_letters(Filter(), limit=1000)).items))
 
     def _is_unpublished(self, letter: DeadLetter) -> bool:
+        """Return True if it still has to reach the sink. One whose message carried a forgotten letter is that letter again."""
         published = (letter.id, letter.at) in self.sent_on or letter.id in self.forgotten.letters
-        return letter.redriven_at is None and not published
+        returned = dict(letter.attributes).get(FOREIGN) in self.forgotten.letters
+        return letter.redriven_at is None and not published and not returned
 
     async def _no_uploads_left(self) -> None:
         """Check that garbage collection finds every abandoned upload, by the ledger or the store."""
