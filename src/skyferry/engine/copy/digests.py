@@ -52,10 +52,10 @@ def hash_bytes(kind: str, data: bytes) -> str:
 
 
 def digest_bytes(data: bytes, also: frozenset[str] = frozenset()) -> Checksums:
-    """Return CRC32C and SHA-256 of a whole object, and the digests that `also` names."""
+    """Return the CRC32C of a whole object, and the digests that `also` names. Of small data, also the SHA-256."""
     return Checksums(
         crc32c=crc32c(data),
-        sha256=hash_bytes("sha256", data),
+        sha256=hash_bytes("sha256", data) if "sha256" in also or not also or len(data) <= INLINE else "",
         md5=hash_bytes("md5", data) if "md5" in also else "",
         crc64nvme=f"{crcs.crc64nvme(data):016x}" if "crc64nvme" in also else "",
     )

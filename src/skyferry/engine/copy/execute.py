@@ -7,22 +7,24 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from skyferry.engine.copy import decisions
-from skyferry.engine.copy.digests import compute_digests
+from skyferry.engine.copy.digests import INLINE, compute_digests, crc32c
 from skyferry.engine.copy.large.multipart import MultipartUploader
 from skyferry.engine.copy.large.resuming import MultipartPlan, combine_known_parts, plan_multipart
 from skyferry.engine.copy.large.streamed import StreamedRequest
 from skyferry.engine.copy.plan import CopyContext, CopyPlan, DeletePlan, FolderPlan, UpdatePlan, check_before_delete
 from skyferry.engine.copy.race import RACES, settle_race, unstable, write_verified
 from skyferry.engine.copy.receipt import Written, record_copy, record_delete
-from skyferry.engine.copy.strategy import CopyStrategy, PartLimits
+from skyferry.engine.copy.strategy import CopyStrategy, PartLimits, digests_that_prove
 from skyferry.engine.copy.verify import (
     delete_version,
     digest_returned,
     digests_to_verify,
+    list_digests,
     verify_source,
 )
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import ChecksumMismatch, PreconditionFailed
+from skyferry.frozen import replace
 from skyferry.model import Checksums, ObjectMeta
 from skyferry.ports import Clock, Done, Offload, Precondition, Skipped
 
@@ -35,24 +37,33 @@ class Strategy(Protocol):
 
 
 class SingleRequest:
-    """Writes the bytes that the plan has read."""
+    """Writes the bytes that the plan has read.
+
+    More than a few are not hashed here if the destination compares them with a digest that the source declares.
+    """
 
     def __init__(self, offload: Offload) -> None:
         self._offload = offload
 
     async def run(self, plan: CopyPlan) -> Written | Skipped:
         context, transfer = plan.context, plan.context.transfer
-        kinds = digests_to_verify(plan.found.checksums, transfer.checksums) | digest_returned(
-            context.destination.traits
-        )
-        computed = await compute_digests(plan.data, self._offload, kinds)
+        traits, known = context.destination.traits, plan.found.checksums
+        proven = Checksums()
+        if len(plan.data) > INLINE:
+            proven = digests_that_prove(traits, known, transfer.checksums, context.claim.attempt)
+        if list_digests(proven):
+            computed = Checksums(crc32c=crc32c(plan.data))
+            sent = replace(proven, crc32c=computed.crc32c)
+        else:
+            kinds = digests_to_verify(known, transfer.checksums) | digest_returned(traits)
+            computed = sent = await compute_digests(plan.data, self._offload, kinds)
         declared = verify_source(transfer, plan.found, computed)
-        cargo = context.carry(plan.found, computed)
+        cargo = context.carry(plan.found, sent)
 
         def write(when: Precondition) -> Coroutine[Any, Any, ObjectMeta]:
-            return context.destination.write(transfer.key, plan.data, cargo.attributes, computed, when)
+            return context.destination.write(transfer.key, plan.data, cargo.attributes, sent, when)
 
-        made = await write_verified(plan, computed, write)
+        made = await write_verified(plan, sent, write)
         return (
             made
             if isinstance(made, Skipped)

@@ -42,6 +42,15 @@ def digests_of_stream(destination: Traits, declared: Checksums) -> Checksums:
     return Checksums(**{kind: getattr(declared, kind) for kind in kinds})
 
 
+def digests_that_prove(destination: Traits, declared: Checksums, event: Checksums, attempt: int) -> Checksums:
+    """Return the declared digests by which the destination alone proves that it has the bytes of the source, or none.
+
+    Later attempts digest the bytes here, which shows whether they were damaged before or after that.
+    """
+    compared = not list_digests(event) or event.comparable_with(declared)
+    return digests_of_stream(destination, declared) if attempt == 1 and compared else Checksums()
+
+
 def choose_sent(
     destination: Traits, found: ObjectMeta, event: Checksums, attempt: int, limits: PartLimits
 ) -> CopyStrategy:
@@ -50,11 +59,10 @@ def choose_sent(
     Parts can be resumed, but a server that keeps them in its memory can do with an object no larger than that.
     """
     most = destination.single_put_limit
-    if attempt > 1 or found.size > (most if destination.parts_in_memory else min(limits.streamed, most)):
+    if found.size > (most if destination.parts_in_memory else min(limits.streamed, most)):
         return CopyStrategy.MULTIPART
-    proven = list_digests(digests_of_stream(destination, found.checksums))
-    compared = not list_digests(event) or event.comparable_with(found.checksums)
-    return CopyStrategy.STREAMED if proven and compared else CopyStrategy.MULTIPART
+    proven = list_digests(digests_that_prove(destination, found.checksums, event, attempt))
+    return CopyStrategy.STREAMED if proven else CopyStrategy.MULTIPART
 
 
 def can_copy_server_side(source: ObjectStore, destination: ObjectStore) -> bool:
