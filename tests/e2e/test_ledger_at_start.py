@@ -94,6 +94,10 @@ def test_a_worker_waits_for_a_ledger_that_comes_up_later(
             assert "it waits for its ledger" in reasons
             assert "cannot be reached" in reasons
             assert ask(f"{url}/v1/transfers")[0] == 503
+            status, text = ask(f"{url}/v1/status")
+            shown = json.loads(text)
+            assert (status, shown["workspace"], shown["in_flight"]) == (200, str(tmp_path.resolve()), 0)
+            assert [check["state"] for check in shown["checks"]] == ["down", "down"]
             assert "skyferry_ledger_failing 1.0" in ask(f"{url}/metrics")[1]
             for other in (["run", "--until-idle"], ["status"]):
                 assert run_to_its_end(*other, "--config", config)[0] == 4, other

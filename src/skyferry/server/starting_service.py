@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
+from skyferry import __version__
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ports import Ledger, Outgoing
 from skyferry.server.service_port import ServicePort
@@ -14,9 +16,10 @@ NOT_OPEN = "it is not open yet"
 
 
 class StartingService:
-    """A `ServicePort` that passes everything to `service` once that is set. Before, it raises LedgerError."""
+    """A `ServicePort` that passes everything to `service` once that is set. Before, what needs a ledger raises LedgerError."""
 
     def __init__(self) -> None:
+        self._started_at = time.time()
         self.service: ServicePort | None = None
         self.waits = asyncio.Event()  # set when the ledger has failed once
         self._problem = NOT_OPEN
@@ -39,11 +42,29 @@ class StartingService:
     async def ready(self) -> Readiness:
         if self.service is not None:
             return await self.service.ready()
-        waits = HealthCheck("worker", "worker", "down", "it waits for its ledger")
-        return Readiness((waits, HealthCheck("ledger", "ledger", "down", self._problem)))
+        return Readiness(self._check())
 
     async def status(self) -> Status:
-        return await self._get_service().status()
+        """Return what is known without the ledger, such as whose service this is."""
+        if self.service is not None:
+            return await self.service.status()
+        return Status(
+            version=__version__,
+            started_at=self._started_at,
+            state="running",
+            in_flight=0,
+            queues={},
+            transfers={},
+            dead_letters=None,
+            breakers={},
+            checks=self._check(),
+            exports_ledger=False,
+            exports_queues=False,
+        )
+
+    def _check(self) -> tuple[HealthCheck, ...]:
+        waits = HealthCheck("worker", "worker", "down", "it waits for its ledger")
+        return waits, HealthCheck("ledger", "ledger", "down", self._problem)
 
     def _get_service(self) -> ServicePort:
         if self.service is None:
