@@ -88,7 +88,8 @@ def serve(folder: Path, certificate: Certificate | None = None) -> Iterator[str]
 
 
 def run(command: Sequence[str], environ: Mapping[str, str]) -> Spent:
-    """Run a command. Raise RuntimeError with its last words if it fails."""
+    """Run a command, after the disk has what earlier ones wrote. Raise RuntimeError with its last words if it fails."""
+    os.sync()
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began, peak = time.perf_counter(), 0
     with open(os.devnull, "wb") as null, subprocess.Popen(

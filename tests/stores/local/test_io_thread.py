@@ -219,3 +219,21 @@ async def test_steps_of_one_iteration_of_the_event_loop_are_flushed_together(
 
     await asyncio.gather(*(lane.run(steps(file)) for file in (-1, -2, -3)))
     assert order == ["step"] * 3 + ["flush"] * 3
+
+
+async def test_steps_that_follow_at_once_join_the_flush(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A larger group costs less, and while the event loop has work for the thread, a flush can wait for it."""
+    order = list[str]()
+    monkeypatch.setattr(os, "fsync", lambda file: order.append("flush"))
+    monkeypatch.setattr("skyferry.stores.local.io_thread.LONGEST_TURN", 30)
+
+    def steps(file: int) -> Steps[None]:
+        order.append("step")
+        yield file
+
+    async def read_and_write() -> None:
+        await lane.run(stepless(lambda: None)())
+        await lane.run(steps(-2))
+
+    await asyncio.gather(lane.run(steps(-1)), read_and_write())
+    assert order == ["step", "step", "flush", "flush"]

@@ -25,6 +25,7 @@ from skyferry.stores.local.threads import Results, joined, started
 T = TypeVar("T")
 Steps = Generator[int, None, T]  # yields file descriptors; each is flushed before the next step
 TOGETHER = 64  # steps of a turn
+DEFERRED = 3  # turns that may add to a flush before it begins
 LONGEST_TURN = 0.02  # seconds for which the event loop waits. If a turn takes longer, the disk is slow:
 PAUSE = 0.2  # seconds in which the event loop does not wait
 PATIENCE = 0.005  # seconds; if fewer steps than STEPS were done in them twice in a row while others wait,
@@ -57,6 +58,7 @@ class Lane:
         self._waits = False  # the event loop waits for the end of a turn
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()  # turns
         self._slow_until = 0.0  # by the clock of the event loop
+        self._deferred = 0  # turns since the last flush began
         self._watch: asyncio.TimerHandle | None = None
         self._taken = 0  # steps begun, by all threads
 
@@ -107,10 +109,18 @@ class Lane:
                 slow, self._slow_until = True, loop.time() + PAUSE
             self._waits = False  # before the delivery: the thread announces later results itself
             self._results.deliver()
+            loop.call_soon(self._flush)
         if slow and self._watch is None:
             self._look(self._taken, 0)
         if self._requested:
             self._schedule(loop.call_soon)
+
+    def _flush(self) -> None:
+        """Begin the flush of what the last turns have written, unless the next turn adds to it."""
+        self._deferred += 1
+        if not self._scheduled or self._deferred > DEFERRED:
+            self._deferred = 0
+            self._flushes.begin()
 
     def _look(self, before: int, slow: int) -> None:
         """Watch the progress while steps are pending. Start a helper after two slow periods in a row (`slow`)."""
@@ -133,10 +143,10 @@ class Lane:
                 job = self._jobs.get_nowait()
             except queue.Empty:
                 self._idle = True
-                self._flushes.begin()
                 if self._waits:
                     self._ended.put(None)
                 else:
+                    self._flushes.begin()
                     results.announce()
                 job = self._jobs.get()
             if job is None:
