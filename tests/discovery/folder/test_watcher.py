@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -184,6 +184,34 @@ async def test_a_bucket_whose_parent_is_no_folder_any_more_may_come_back(tmp_pat
     with pytest.raises(notify.WatchEnded):
         await notifications.next_changes()
     notifications.close()
+
+
+async def test_the_thread_wakes_up_less_often_while_nothing_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And as often as before once something has."""
+    monkeypatch.setattr(notify, "CALM", 2)
+    monkeypatch.setattr(notify, "TIMEOUT", 10)
+    notifications, steps = notify.Notifications(str(tmp_path)), list[int]()
+    await notifications.open()
+    system = notifications._notify
+
+    class Watched:
+        def watch(self, debounce: int, step: int, *rest: Any) -> Any:
+            steps.append(step)
+            return system.watch(debounce, step, *rest)
+
+    monkeypatch.setattr(notifications, "_notify", Watched())
+    for _ in range(3):
+        assert await notifications.next_changes() == set()
+    (tmp_path / "f").write_bytes(b"1")
+    while not await notifications.next_changes():
+        pass
+    before = len(steps)
+    await notifications.next_changes()
+    notifications.close()
+    assert steps[:3] == [notify.STEP, notify.STEP, notify.CALM_STEP]
+    assert steps[before] == notify.STEP
 
 
 async def test_after_a_flood_the_whole_bucket_is_said_to_be_missed(

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from skyferry.errors import StoreUnavailable
 
 DEBOUNCE = 200  # milliseconds: longest time to collect changes
-STEP = 50  # milliseconds without a change that end the collection
+STEP = 50  # milliseconds without a change that end the collection, and between looks for one
+CALM_STEP = 100  # the same after CALM: each look wakes the thread up
+CALM = 10  # calls in a row that found no change, one per second
 TIMEOUT = 1000  # milliseconds between checks that the folder was not replaced
 
 
@@ -24,6 +26,7 @@ class Notifications:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._held = -1
+        self._calls = 0  # since the last change
         self._stop = threading.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="watch")  # a separate one: its calls block for long
 
@@ -36,7 +39,7 @@ class Notifications:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._next)
 
     def close(self) -> None:
-        """Stop. The thread ends within STEP."""
+        """Stop. The thread ends within CALM_STEP."""
         self._stop.set()
         self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
@@ -59,10 +62,13 @@ class Notifications:
         try:
             if not self._same():
                 raise WatchEnded
-            changes = self._notify.watch(DEBOUNCE, STEP, TIMEOUT, self._stop)
+            step = STEP if self._calls < CALM else CALM_STEP
+            changes = self._notify.watch(DEBOUNCE, step, TIMEOUT, self._stop)
         except (OSError, WatchfilesRustInternalError) as error:
             raise WatchEnded from error
-        return set() if isinstance(changes, str) else changes
+        found: set[tuple[int, str]] = set() if isinstance(changes, str) else changes
+        self._calls = 0 if found else self._calls + 1
+        return found
 
     def _same(self) -> bool:
         """Return True if the path is still the watched folder. It is kept open, so that its inode is not reused."""
