@@ -1,4 +1,4 @@
-"""CPU time of `skyferry run` from a queue, beside that of `skyferry copy`, for the same small objects from S3 to S3.
+"""CPU time of `skyferry run` from a queue, compared with that of `skyferry copy`, for the same small objects from S3 to S3.
 
     python -m bench.queued [--objects 4000] [--rounds 3] [--python PATH …]
 

@@ -85,7 +85,7 @@ def test_a_redis_that_lost_its_last_second_lets_no_old_version_win(redis: Worlds
 
 
 def test_a_redis_that_gives_out_a_fence_again_is_found(redis_server: RedisServer) -> None:
-    """The server's time in a fence is what tells a forgotten claim from a new one."""
+    """The server's time in a fence distinguishes a new claim from a forgotten one."""
     right = "math.max(last + 1, now)"
     assert any(right in script._text for script in load_scripts().values())
     worlds = RedisWorlds(redis_server, lambda text: text.replace(right, "last + 1"))

@@ -1,4 +1,4 @@
-"""Requests are limited, and no slot is lost, whoever is cancelled."""
+"""Requests are limited, and a request that is cancelled loses no slot."""
 
 from __future__ import annotations
 

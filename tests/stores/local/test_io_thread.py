@@ -205,35 +205,48 @@ async def test_a_step_that_hangs_does_not_stop_the_event_loop(lane: Lane) -> Non
     assert await asyncio.gather(*stuck) == [True] * (HELPERS + 2)
 
 
-async def test_steps_of_one_iteration_of_the_event_loop_are_flushed_together(
-    lane: Lane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The event loop waits until all have asked for their flush, and none begins before."""
-    order = list[str]()
-    monkeypatch.setattr(os, "fsync", lambda file: order.append("flush"))
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Steps and flushes in order, on a disk that is never slow."""
+    seen: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda file: seen.append("flush"))
     monkeypatch.setattr("skyferry.stores.local.io_thread.LONGEST_TURN", 30)
+    return seen
 
-    def steps(file: int) -> Steps[None]:
-        order.append("step")
-        yield file
 
-    await asyncio.gather(*(lane.run(steps(file)) for file in (-1, -2, -3)))
+def write(order: list[str], file: int) -> Steps[None]:
+    order.append("step")
+    yield file
+
+
+async def test_steps_of_one_iteration_of_the_event_loop_are_flushed_together(lane: Lane, order: list[str]) -> None:
+    """The event loop waits until all have asked for their flush, and none begins before."""
+    await asyncio.gather(*(lane.run(write(order, file)) for file in (-1, -2, -3)))
     assert order == ["step"] * 3 + ["flush"] * 3
 
 
-async def test_steps_that_follow_at_once_join_the_flush(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_steps_that_follow_at_once_join_the_flush(lane: Lane, order: list[str]) -> None:
     """A larger group costs less, and while the event loop has work for the thread, a flush can wait for it."""
-    order = list[str]()
-    monkeypatch.setattr(os, "fsync", lambda file: order.append("flush"))
-    monkeypatch.setattr("skyferry.stores.local.io_thread.LONGEST_TURN", 30)
-
-    def steps(file: int) -> Steps[None]:
-        order.append("step")
-        yield file
 
     async def read_and_write() -> None:
         await lane.run(stepless(lambda: None)())
-        await lane.run(steps(-2))
+        await lane.run(write(order, -2))
 
-    await asyncio.gather(lane.run(steps(-1)), read_and_write())
+    await asyncio.gather(lane.run(write(order, -1)), read_and_write())
     assert order == ["step", "step", "flush", "flush"]
+
+
+async def test_a_turn_for_which_nothing_is_left_begins_the_flush(
+    lane: Lane, order: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread may schedule a turn after the turn before has taken what it is for. A flush that waits for it begins then."""
+    flush, turns = lane._flush, [asyncio.get_running_loop().call_soon]
+
+    def flush_after_a_late_thread() -> None:
+        if turns:
+            lane._schedule(turns.pop())
+        flush()
+
+    monkeypatch.setattr(lane, "_flush", flush_after_a_late_thread)
+    await asyncio.wait_for(lane.run(write(order, -1)), 30)
+    assert order == ["step", "flush"]

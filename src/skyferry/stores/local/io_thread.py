@@ -92,7 +92,10 @@ class Lane:
     def _turn(self) -> None:
         """Give the thread what was requested, and wait until it is done, unless the disk is slow."""
         self._scheduled = False  # before they are taken: a later request is scheduled again
-        if self._results is None or not self._requested:
+        if self._results is None:
+            return
+        if not self._requested:  # the turn before has taken it, and its flush may wait for this one
+            self._flush()
             return
         loop = asyncio.get_running_loop()
         slow = loop.time() < self._slow_until or not self._idle
