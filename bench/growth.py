@@ -1,4 +1,4 @@
-"""How cost grows with the number of objects, their size, and the transfers in the ledger, as a table and pictures.
+"""Draw the growth of cost with the number of objects, their size, and the transfers in the ledger, in tables and pictures.
 
     python -m bench.growth [--objects N …] [--sizes KIB …] [--transfers N …] [--write]
 

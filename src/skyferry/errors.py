@@ -68,9 +68,7 @@ class SkyferryError(Exception):
     outage: ClassVar[bool] = False
     local: ClassVar[bool] = False  # concerns this process, neither the store nor the object
     kind: ClassVar[str] = "skyferry_error"  # stable name in logs, metrics and dead letters: `checksum_mismatch`
-    transient = (
-        False  # it may pass while nothing is changed, such as at a server that starts; set by adapters of ledgers
-    )
+    transient = False  # it may pass while nothing is changed; adapters of ledgers decide it for each error
 
     def __init_subclass__(cls) -> None:
         cls.kind = "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(cls.__name__))
@@ -156,24 +154,28 @@ class Throttled(StoreError):
     """The store asks for fewer requests."""
 
     outage = True
+    transient = True
 
 
 class StoreTimeout(StoreError):
     """The store did not answer in time."""
 
     outage = True
+    transient = True
 
 
 class ConnectionLost(StoreError):
     """The connection to the store was refused or broke."""
 
     outage = True
+    transient = True
 
 
 class StoreUnavailable(StoreError):
     """The store reports that it is unavailable."""
 
     outage = True
+    transient = True
 
 
 class BreakerOpen(StoreUnavailable):

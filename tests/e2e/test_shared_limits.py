@@ -81,7 +81,8 @@ class Pair:
         url = next(line.split()[1].removesuffix("/docs") for line in lines if line.startswith("open "))
         with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:
             text: str = answer.read().decode()
-        return float(re.search(r"^skyferry_shared_limits_fallback (\S+)$", text, re.MULTILINE)[1])  # type: ignore[index]
+        (value,) = re.findall(r"^skyferry_shared_limits_fallback (\S+)$", text, re.MULTILINE)
+        return float(value)
 
     def count_copied(self) -> int:
         """Return the number of copies."""

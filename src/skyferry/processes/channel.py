@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from skyferry.model import Checksums, ObjectEvent, ObjectRef
 from skyferry.ports import Message
@@ -42,18 +42,17 @@ def _reduce_by_fields(kind: type) -> Reduce:
     return lambda record: (kind, read(record))
 
 
-class FramePickler(pickle.Pickler):
-    """A pickler that is fast for what is sent for each object."""
-
-    dispatch_table: ClassVar[Mapping[type, Reduce]] = MappingProxyType(  # type: ignore[misc]  # pickle reads it from the class
-        {kind: _reduce_by_fields(kind) for kind in (Message, ObjectEvent, ObjectRef, Checksums)}
-    )
+REDUCERS: Mapping[type, Reduce] = MappingProxyType(  # of what is sent for each object
+    {kind: _reduce_by_fields(kind) for kind in (Message, ObjectEvent, ObjectRef, Checksums)}
+)
 
 
 def pickle_frame(name: Name, value: Any) -> bytes:
     """Return the body of a frame."""
     body = io.BytesIO()
-    FramePickler(body, pickle.HIGHEST_PROTOCOL).dump((name, value))
+    pickler = pickle.Pickler(body, pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = REDUCERS
+    pickler.dump((name, value))
     return body.getvalue()
 
 

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError, SkyferryError
 from skyferry.sql.schema_steps import SchemaHistory
@@ -28,8 +28,6 @@ from skyferry.sqlite.schema import apply_next_step
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
-# Operation, its result, True if it must survive power loss, True if it is announced.
-_Request = tuple[Operation, Future[Any], bool, bool]
 Opened = Callable[[sqlite3.Connection, OwnerLock], None]
 OnHealth = Callable[[SkyferryError | None], None]
 GROUP = 64  # operations in one transaction at most
@@ -60,6 +58,13 @@ _SAME: Mapping[int, int] = {  # errors of the system that SQLite reports by thes
     errno.EACCES: sqlite3.SQLITE_READONLY,
     errno.EIO: sqlite3.SQLITE_IOERR,
 }
+
+
+class _Request(NamedTuple):
+    operation: Operation
+    done: Future[Any]  # gets its result
+    flush: bool  # it must survive power loss
+    announce: bool  # it wakes the processes that wait for announcements
 
 
 class SqliteFile:
@@ -131,7 +136,7 @@ class SqliteFile:
         if self._closed:
             raise self._error("it is closed", where=str(self.path))
         done: Future[T] = Future()
-        self._requests.put((operation, done, flush, announce))
+        self._requests.put(_Request(operation, done, flush, announce))
         with self._watch("write"):
             answer = asyncio.wrap_future(done)
             while not (await asyncio.wait({answer}, timeout=PATIENCE))[0]:
@@ -225,20 +230,20 @@ class SqliteFile:
                 for item in group:
                     self._commit([item])
             else:
-                group[0][1].set_exception(self._translate(problem))
+                group[0].done.set_exception(self._translate(problem))
             return
-        if any(announce for _, _, _, announce in group):
+        if any(request.announce for request in group):
             self.presence.announce()
-        for (_, done, _, _), result in zip(group, results, strict=True):
-            done.set_result(result)
+        for request, result in zip(group, results, strict=True):
+            request.done.set_result(result)
 
     def _run_group(self, group: list[_Request]) -> list[Any]:
         """Run the operations in one transaction, and return their results."""
         with self.presence.take_turn():
             try:
-                self._set_flush(any(flush for _, _, flush, _ in group))
+                self._set_flush(any(request.flush for request in group))
                 self._writer.execute("BEGIN IMMEDIATE")
-                results = [operation(self._writer) for operation, _, _, _ in group]
+                results = [request.operation(self._writer) for request in group]
                 self._writer.execute("COMMIT")
             except BaseException:
                 self.rollbacks += 1

@@ -17,15 +17,7 @@ from skyferry.clouds.regions import region_of
 from skyferry.config.schemes import StoreScheme
 from skyferry.config.settings import QueueAddress, Settings
 from skyferry.config.urls import QueueUrl, resolve_ledger, resolve_queue, resolve_store
-from skyferry.errors import (
-    BucketNotFound,
-    ConfigError,
-    ConnectionLost,
-    SkyferryError,
-    StoreTimeout,
-    StoreUnavailable,
-    Throttled,
-)
+from skyferry.errors import BucketNotFound, ConfigError, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
 from skyferry.ports.ledger import Durable, LedgerMaintenance
@@ -42,9 +34,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 T = TypeVar("T")
 LEDGER_RETRY = Backoff(1.0, 15.0)  # while a ledger at a server cannot be opened
-TOKEN_OUTAGES = (
-    ConnectionLost | StoreTimeout | StoreUnavailable | Throttled
-)  # of the service that gives its credentials
 
 
 def name_owner() -> str:
@@ -87,7 +76,7 @@ class Opener:
             try:
                 return await self.ledger()
             except SkyferryError as error:
-                if not (error.transient or isinstance(error, TOKEN_OUTAGES)):
+                if not error.transient:
                     raise
                 on_failure(error)
             attempt += 1

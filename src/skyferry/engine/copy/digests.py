@@ -80,7 +80,7 @@ class PartDigests:
     def __init__(self, offload: Offload, kinds: frozenset[str]) -> None:
         """CRC32C is always computed; `kinds` may name sha256, md5 and crc64nvme."""
         self._offload, self._wide = offload, "crc64nvme" in kinds
-        self._serial = {name: hashlib.new(name, usedforsecurity=False) for name in kinds & {"sha256", "md5"}}
+        self._serial = {name: HASHES[name](usedforsecurity=False) for name in kinds & {"sha256", "md5"}}
         self._turn = 1
         self._turns: dict[int, asyncio.Event] = {}
         self._crcs: dict[int, tuple[int, int, int]] = {}  # part number -> (CRC32C, CRC64NVME, size)

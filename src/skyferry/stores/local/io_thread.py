@@ -64,13 +64,12 @@ class Lane:
 
     async def run(self, steps: Steps[T]) -> T:
         """Run the steps and return their result. If cancelled before they have started, they do not run."""
-        loop = asyncio.get_running_loop()
         if self._results is None:
             self._results = results = Results()
             self._threads = [started(self._name, self._work, results)]
         future: asyncio.Future[T] = self._results.expected()
         self._requested.append(_Job(future, steps))
-        self._schedule(loop.call_soon)
+        self._schedule(self._results.loop.call_soon)
         return await future
 
     async def close(self) -> None:
@@ -97,7 +96,7 @@ class Lane:
         if not self._requested:  # the turn before has taken it, and its flush may wait for this one
             self._flush()
             return
-        loop = asyncio.get_running_loop()
+        loop = self._results.loop
         slow = loop.time() < self._slow_until or not self._idle
         with suppress(queue.Empty):
             while True:  # the end of a turn for which the event loop waited no longer
@@ -134,7 +133,7 @@ class Lane:
             slow, self._helpers = 0, [helper for helper in self._helpers if helper.is_alive()]
             if len(self._helpers) < HELPERS:
                 self._helpers.append(started(f"{self._name}-help", self._help, self._results))
-        self._watch = asyncio.get_running_loop().call_later(PATIENCE, self._again, before, slow)
+        self._watch = self._results.loop.call_later(PATIENCE, self._again, before, slow)
 
     def _again(self, before: int, slow: int) -> None:
         behind = self._taken - before < STEPS and not self._jobs.empty()
