@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import ledger
-from bench._tools import Spent, run, serve
+from bench._tools import Spent, prepare_etags, run, serve
 from bench.peers import (
     Copy,
     Place,
@@ -86,6 +86,7 @@ def measure_copies(cases: Sequence[tuple[int, int]]) -> dict[str, list[Spent]]:
         places = [Place(folder / side, stack.enter_context(serve(folder / side))) for side in "ab"]
         run([sys.executable, "-m", "skyferry", "version"], {})  # compile
         for count, size in cases:
+            prepare_etags(places[0].endpoint, f"n{count}x{size}/", prepare_environ(folder))
             for name, use in (("Skyferry", use_skyferry(sys.executable)), ("rclone", use_rclone)):
                 prefix = f"{name.lower()}{count}x{size}"
                 copy = Copy(places[0], places[1], ("s3", "s3"), f"n{count}x{size}", prefix, folder / prefix)

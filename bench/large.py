@@ -4,9 +4,9 @@
 
 Each pair of folder and S3 is measured with one object of the size, with the number of objects of 64 MiB, and, where a folder is
 in it, with the number of files of 4 KiB. A size or number of 0 leaves these out. The servers are two `rclone serve s3` on folders
-of this machine. They attest MD5s alone, which is the dearest case for Skyferry. Rounds are interleaved, and the medians are
-printed. CPU and memory are those of the commands, with their start and without the servers. `cp` is followed by `sync` of what it
-made. Tools that are not installed are left out. Linux only.
+of this machine. They attest MD5s alone, which is the dearest case for Skyferry, and have those of the source before the first
+copy. Rounds are interleaved, and the medians are printed. CPU and memory are those of the commands, with their start and without
+the servers. `cp` is followed by `sync` of what it made. Tools that are not installed are left out. Linux only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench._tools import KEY, RCLONE, SECRET, serve
+from bench._tools import KEY, RCLONE, SECRET, prepare_etags, serve
 
 from skyferry.config.units import parse_size
 
@@ -181,6 +181,8 @@ def measure(shape: Shape, pair: tuple[str, str], here: Place, there: Place, roun
         for number, (name, command) in enumerate(find_tools(pair, here, there)):
             bucket = f"out/{'-'.join(pair)}-{turn}-{number}"  # the server remembers folders that are gone
             arrived = there.folder / bucket
+            if pair[0] == "s3":
+                prepare_etags(here.endpoint, "src/", {})
             if pair[1] == "local":
                 arrived.mkdir()
             ends = here.locate(pair[0], "src/", name), there.locate(pair[1], f"{bucket}/", name)

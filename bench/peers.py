@@ -200,6 +200,8 @@ class Bench:
             prefix = f"{done.replace(' → ', '-').replace(', ', '-')}-{turn}-{number}".lower()
             workspace, arrived = self._there.folder / f"workspace-{prefix}", self._there.folder / "dst" / prefix
             copy = Copy(self._here, self._there, kinds, "src", prefix, workspace)
+            if kinds[0] == "s3":
+                tools.prepare_etags(self._here.endpoint, "src/", self._environ)
             if kinds[1] == "local":
                 arrived.mkdir()
             self.note(done, name, run(use(copy), self._environ))
