@@ -39,13 +39,13 @@ class Notifier:
             return
         future = asyncio.get_running_loop().create_future()
         sleeper = asyncio.create_task(_sleep(clock, seconds, look, pace), name="queue-wait")
+        sleeper.add_done_callback(lambda ended: _end_wait(future, ended))
         self._waiting[future] = None
         try:
-            await asyncio.wait((future, sleeper), return_when=asyncio.FIRST_COMPLETED)
+            await future
         finally:
             del self._waiting[future]
-            sleeper.cancel()
-            await asyncio.wait((sleeper,))
+            sleeper.cancel()  # nothing waits for its end: the caller has been woken, and has work
 
 
 async def _sleep(clock: Clock, seconds: float, look: Callable[[], bool], pace: float) -> None:
@@ -56,3 +56,13 @@ async def _sleep(clock: Clock, seconds: float, look: Callable[[], bool], pace: f
         if look():
             return
     await clock.sleep(left)
+
+
+def _end_wait(future: asyncio.Future[None], sleeper: asyncio.Task[None]) -> None:
+    """Wake the task that waits, and pass on an error of its `look`."""
+    if sleeper.cancelled() or future.done():
+        return
+    if error := sleeper.exception():
+        future.set_exception(error)
+    else:
+        future.set_result(None)

@@ -16,8 +16,8 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -62,7 +62,7 @@ _SAME: Mapping[int, int] = {  # errors of the system that SQLite reports by thes
 
 class _Request(NamedTuple):
     operation: Operation
-    done: Future[Any]  # gets its result
+    answer: asyncio.Future[Any]  # gets its result
     flush: bool  # it must survive power loss
     announce: bool  # it wakes the processes that wait for announcements
 
@@ -135,13 +135,26 @@ class SqliteFile:
         """
         if self._closed:
             raise self._error("it is closed", where=str(self.path))
-        done: Future[T] = Future()
-        self._requests.put(_Request(operation, done, flush, announce))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._requests.put(_Request(operation, answer, flush, announce))
+        timer = loop.call_later(PATIENCE, self._fail_without_turn, answer)
         with self._watch("write"):
-            answer = asyncio.wrap_future(done)
-            while not (await asyncio.wait({answer}, timeout=PATIENCE))[0]:
-                self._check_turn()
-            return answer.result()
+            try:
+                return await answer
+            finally:
+                timer.cancel()
+
+    def _fail_without_turn(self, answer: asyncio.Future[Any]) -> None:
+        """End the wait for an answer if another process does not end its turn; else look again later."""
+        if answer.done():
+            return
+        try:
+            self._check_turn()
+        except SkyferryError as error:
+            answer.set_exception(error)
+        else:
+            answer.get_loop().call_later(PATIENCE, self._fail_without_turn, answer)
 
     async def check_writable(self) -> None:
         """Raise the error of this file if it cannot be written. Nothing is written to it, nor to the disk."""
@@ -230,12 +243,11 @@ class SqliteFile:
                 for item in group:
                     self._commit([item])
             else:
-                group[0].done.set_exception(self._translate(problem))
+                _call_soon(group, _raise, self._translate(problem))
             return
         if any(request.announce for request in group):
             self.presence.announce()
-        for request, result in zip(group, results, strict=True):
-            request.done.set_result(result)
+        _call_soon(group, _answer, results)
 
     def _run_group(self, group: list[_Request]) -> list[Any]:
         """Run the operations in one transaction, and return their results."""
@@ -261,6 +273,24 @@ class SqliteFile:
 
     def _translate(self, problem: Exception) -> SkyferryError:
         return translate_error(problem, self._error, self.path)
+
+
+def _call_soon(group: Sequence[_Request], function: Callable[..., None], outcome: object) -> None:
+    """Wake the event loop once for the whole group. A loop that was closed meanwhile needs no answers."""
+    with contextlib.suppress(RuntimeError):
+        group[0].answer.get_loop().call_soon_threadsafe(function, group, outcome)
+
+
+def _answer(group: Sequence[_Request], results: Sequence[Any]) -> None:
+    for request, result in zip(group, results, strict=True):
+        if not request.answer.done():  # its caller was cancelled, or does not wait any more
+            request.answer.set_result(result)
+
+
+def _raise(group: Sequence[_Request], problem: Exception) -> None:
+    for request in group:
+        if not request.answer.done():
+            request.answer.set_exception(problem)
 
 
 def connect(path: Path, **options: Any) -> sqlite3.Connection:
