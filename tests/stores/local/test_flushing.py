@@ -73,8 +73,15 @@ class Place:
         for n in range(MANY + 1):
             self.files.append(os.open(folder / str(n), os.O_RDWR | os.O_CREAT, 0o600))
             stack.callback(os.close, self.files[-1])
+        self.calls = 0  # of `resume`
         self.resumed: queue.SimpleQueue[tuple[int, OSError | None]] = queue.SimpleQueue()
-        self.flushes = Flushes[int]("test", lambda file, failed: self.resumed.put((file, failed)), self.anchor)
+        self.flushes = Flushes[int]("test", self.resume, self.anchor)
+
+    def resume(self, flushed: list[tuple[int, OSError | None]]) -> None:
+        """Count the calls, and note the files."""
+        self.calls += 1
+        for each in flushed:
+            self.resumed.put(each)
 
     def anchor(self) -> int:
         """Return a file that was opened first."""
@@ -130,6 +137,12 @@ def test_after_the_journal_was_aborted_no_file_counts_as_flushed(place: Place, d
 def test_few_files_are_flushed_one_by_one(place: Place, disk: Disk) -> None:
     assert place.flush(MANY - 1) == set(place.files[:MANY])
     assert (disk.together, sorted(disk.separate)) == (0, place.inodes(MANY - 1))
+
+
+def test_files_that_are_flushed_one_by_one_are_resumed_together(place: Place) -> None:
+    """Each call wakes the event loop. The first file is alone; each thread has a share of the others."""
+    place.flush(MANY - 1)
+    assert place.calls == 1 + 3, "for 1, and for 2 + 2 + 1"
 
 
 def test_after_bytes_that_could_not_be_written_each_file_is_asked_for_ever(place: Place, disk: Disk) -> None:

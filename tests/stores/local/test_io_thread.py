@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import queue
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from skyferry.errors import StoreUnavailable
-from skyferry.stores.local.io_thread import HELPERS, Lane, Steps, stepless, through
+from skyferry.stores.local.io_thread import HELPERS, STEPS, Lane, Steps, stepless, through
 from skyferry.stores.local.store import LocalStore
 from skyferry.stores.local.threads import Threads
 
@@ -203,6 +204,63 @@ async def test_a_step_that_hangs_does_not_stop_the_event_loop(lane: Lane) -> Non
         await asyncio.sleep(0.001)
     go_on.set()
     assert await asyncio.gather(*stuck) == [True] * (HELPERS + 2)
+
+
+async def test_after_a_step_that_hung_the_event_loop_waits_again(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise both want the interpreter's lock, and each system call passes it on."""
+    monkeypatch.setattr("skyferry.stores.local.io_thread.PAUSES", (0.0, 0.0))
+    lane._pause = 0.0
+    go_on = threading.Event()
+    stuck = asyncio.create_task(lane.run(stepless(go_on.wait)(30)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the turn has begun, and waited in vain
+    go_on.set()
+    assert await stuck
+
+    assert await lane.run(stepless(lambda: True)())  # tells that the thread goes on
+    assert await lane.run(stepless(lambda: lane._waits)())
+
+
+async def test_pauses_double_while_the_disk_stays_slow(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a disk that is slow for good takes a small share of the event loop's time."""
+    monkeypatch.setattr("skyferry.stores.local.io_thread.LONGEST_TURN", 0.0)
+    pauses = []
+    for _ in range(6):
+        assert not lane._wait(lambda: 100.0)
+        pauses.append(round(lane._slow_until - 100, 3))
+    assert pauses == [0.02, 0.04, 0.08, 0.16, 0.2, 0.2]
+
+    lane._ended.put(None)
+    assert lane._wait(lambda: 100.0)
+    assert not lane._wait(lambda: 100.0)
+    assert lane._slow_until == 100.02
+
+
+async def test_the_event_loop_waits_on_while_there_are_enough_steps(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the machine is busy, and not the disk slow."""
+
+    class Ended(queue.SimpleQueue[None]):
+        """The wait for the end takes too long once, with so many steps meanwhile."""
+
+        steps = STEPS
+
+        def get(self, block: bool = True, timeout: float | None = None) -> None:
+            if timeout is None:  # the look for an earlier end
+                return super().get(block)
+            lane._begun += self.steps
+            monkeypatch.setattr(lane, "_ended", last)
+            raise queue.Empty
+
+    last = lane._ended
+    last.put(None)
+    lane._ended = Ended()
+    assert lane._wait(lambda: 0.0)
+
+    lane._ended = Ended()
+    lane._ended.steps = STEPS - 1
+    assert not lane._wait(lambda: 0.0)
 
 
 @pytest.fixture

@@ -24,27 +24,31 @@ from skyferry.stores.local.threads import started
 
 T = TypeVar("T")
 FLUSHERS = 4
+SHARE = 8  # files that a thread flushes by separate calls before it resumes what waits: each time wakes the event loop
 MANY = 6  # files of a group from which on one call for all is cheaper
 SLOW = 0.2  # seconds that one call for all may take; after a slower one,
 PAUSE = 10.0  # seconds of separate calls
 EXT4 = 0xEF53  # the type in statfs(2), also of ext2 and ext3
 REPORTS_ERRORS = (5, 8)  # the version of Linux from which on syncfs reports bytes that could not be written
 _Inode = tuple[int, int]  # device and number
+_Share = tuple[list[tuple[int, list[T]]], bool]  # files, and True if one call is to flush them all
 
 
 class Flushes(Generic[T]):
     """Flushes files and resumes what waits for them, in threads that start with the first file."""
 
-    def __init__(self, name: str, resume: Callable[[T, OSError | None], None], anchor: Callable[[], int]) -> None:
-        """Call `resume` in a thread after each flush, with its error.
+    def __init__(
+        self, name: str, resume: Callable[[list[tuple[T, OSError | None]]], None], anchor: Callable[[], int]
+    ) -> None:
+        """Call `resume` in a thread after some flushes, with the error of each.
 
         `anchor` returns a file descriptor that was opened before all the files were written and stays open. By it, syncfs reports
         every byte that could not be written since. It MAY raise OSError.
         """
         self._name, self._resume, self._anchor = name, resume, anchor
-        self._begun: queue.SimpleQueue[list[tuple[int, list[T]]] | None] = queue.SimpleQueue()
+        self._begun: queue.SimpleQueue[_Share[T] | None] = queue.SimpleQueue()
         self._requested: dict[_Inode, tuple[int, list[T]]] = {}  # the next group
-        self._in_progress = 0  # calls of the current group
+        self._in_progress = 0  # items of the current group in the queue
         self._lock = threading.Lock()  # for the last two
         self._filesystem: Filesystem | None = None
         self._threads: list[threading.Thread] = []
@@ -81,11 +85,12 @@ class Flushes(Generic[T]):
         if not self._threads:
             self._threads = [started(f"{self._name}-flush-{n}", self._work) for n in range(FLUSHERS)]
         group, self._requested = self._requested, {}
-        files = list(group.values())
-        calls = [files] if self._serves(group) else [[file] for file in files]
-        self._in_progress = len(calls)
-        for call in calls:
-            self._begun.put(call)
+        files, together = list(group.values()), self._serves(group)
+        share = len(files) if together else min(SHARE, -(-len(files) // FLUSHERS))
+        shares = [files[start : start + share] for start in range(0, len(files), share)]
+        self._in_progress = len(shares)
+        for each in shares:
+            self._begun.put((each, together))
 
     def _serves(self, group: dict[_Inode, tuple[int, list[T]]]) -> bool:
         """Return True if one call flushes the group, because all its files are on the filesystem of the anchor."""
@@ -95,12 +100,13 @@ class Flushes(Generic[T]):
         return usable and all(device == self._filesystem.device for device, _ in group)
 
     def _work(self) -> None:
-        while (call := self._begun.get()) is not None:
-            served = len(call) > 1 and self._flush_together(call[-1][0])
-            for file, waiting in call:
+        while (taken := self._begun.get()) is not None:
+            files, together = taken
+            served, flushed = together and self._flush_together(files[-1][0]), []
+            for file, waiting in files:
                 failed = None if served else flush(file)
-                for each in waiting:
-                    self._resume(each, failed)
+                flushed += [(each, failed) for each in waiting]
+            self._resume(flushed)
             with self._lock:
                 self._in_progress -= 1
                 if not self._in_progress and self._requested:

@@ -4,7 +4,8 @@ Each system call releases the interpreter's lock and takes it again. Where anoth
 waits for it, which took longer than the calls: a copy from folder to folder made 37 context switches, in twice the time of the
 same copy on a single core. So one thread makes the calls of a turn, those that were requested in one iteration of the event loop,
 while the event loop waits, and no other thread wants the lock. The wait is bounded: on a slow disk, or one that hangs, the event
-loop continues, and more threads help. Other threads flush, because flushes wait for the disk anyway (`bench.worker` measures it).
+loop continues, and more threads help. Only steps that the event loop waited for tell how fast the disk is, because others also
+wait for the interpreter's lock. Other threads flush, because flushes wait for the disk anyway (`bench.worker` measures it).
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ T = TypeVar("T")
 Steps = Generator[int, None, T]  # yields file descriptors; each is flushed before the next step
 TOGETHER = 64  # steps of a turn
 DEFERRED = 3  # turns that may add to a flush before it begins
-LONGEST_TURN = 0.02  # seconds for which the event loop waits. If a turn takes longer, the disk is slow:
-PAUSE = 0.2  # seconds in which the event loop does not wait
-PATIENCE = 0.005  # seconds; if fewer steps than STEPS were done in them twice in a row while others wait,
-STEPS = 5  # another thread helps
+LONGEST_TURN = 0.02  # seconds for which the event loop waits, and waits again if they had enough steps. Otherwise the disk is slow:
+PAUSES = 0.02, 0.2  # seconds in which the event loop does not wait: the first, and the longest, for they double
+PATIENCE = 0.025  # seconds; if they did not have enough steps twice in a row while others wait, another thread helps
+STEPS = 20  # are enough
 HELPERS = 3
 
 
@@ -54,10 +55,12 @@ class Lane:
         self._threads: list[threading.Thread] = []
         self._helpers: list[threading.Thread] = []
         self._results: Results | None = None
-        self._idle = True  # the thread has ended its turn
         self._waits = False  # the event loop waits for the end of a turn
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()  # turns
         self._slow_until = 0.0  # by the clock of the event loop
+        self._pause = PAUSES[0]  # after the next turn that takes too long
+        self._begun = 0  # steps, by the first thread
+        self._stuck = -1  # the step for which the event loop waits no longer
         self._deferred = 0  # turns since the last flush began
         self._watch: asyncio.TimerHandle | None = None
         self._taken = 0  # steps begun, by all threads
@@ -97,25 +100,35 @@ class Lane:
             self._flush()
             return
         loop = self._results.loop
-        slow = loop.time() < self._slow_until or not self._idle
+        fast = loop.time() >= self._slow_until and self._begun != self._stuck
         with suppress(queue.Empty):
             while True:  # the end of a turn for which the event loop waited no longer
                 self._ended.get_nowait()
-        self._idle, self._waits = False, not slow  # before the thread can end the turn
+        self._waits = fast  # before the thread can end the turn
         for _ in range(min(len(self._requested), TOGETHER)):
             self._jobs.put(self._requested.popleft())
-        if not slow:
-            try:
-                self._ended.get(timeout=LONGEST_TURN)
-            except queue.Empty:
-                slow, self._slow_until = True, loop.time() + PAUSE
+        if fast:
+            fast = self._wait(loop.time)
             self._waits = False  # before the delivery: the thread announces later results itself
             self._results.deliver()
             loop.call_soon(self._flush)
-        if slow and self._watch is None:
+        if not fast and self._watch is None:
             self._look(self._taken, 0)
         if self._requested:
             self._schedule(loop.call_soon)
+
+    def _wait(self, clock: Callable[[], float]) -> bool:
+        """Wait for the end of the turn. Return False if the disk is slow."""
+        begun = -STEPS  # for the first wait
+        while self._begun - begun >= STEPS:
+            begun = self._begun
+            with suppress(queue.Empty):
+                self._ended.get(timeout=LONGEST_TURN)
+                self._pause = PAUSES[0]
+                return True
+        self._stuck, self._slow_until = self._begun, clock() + self._pause
+        self._pause = min(2 * self._pause, PAUSES[1])
+        return False
 
     def _flush(self) -> None:
         """Begin the flush of what the last turns have written, unless the next turn adds to it."""
@@ -144,7 +157,6 @@ class Lane:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
-                self._idle = True
                 if self._waits:
                     self._ended.put(None)
                 else:
@@ -153,6 +165,7 @@ class Lane:
                 job = self._jobs.get()
             if job is None:
                 return
+            self._begun += 1
             self._step(job, results)
             if not self._waits:
                 self._flushes.begin()
@@ -188,9 +201,10 @@ class Lane:
         else:
             self._flushes.request(file, job)
 
-    def _resume(self, job: _Job, failed: OSError | None) -> None:
-        job.failed = failed
-        self._requested.append(job)
+    def _resume(self, flushed: list[tuple[_Job, OSError | None]]) -> None:
+        for job, failed in flushed:
+            job.failed = failed
+            self._requested.append(job)
         if self._results is not None:
             with suppress(RuntimeError):  # the loop is closed, so no caller is waiting
                 self._schedule(self._results.loop.call_soon_threadsafe)
