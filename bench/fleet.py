@@ -107,10 +107,10 @@ def main() -> None:
             for workers in map(int, options.workers.split(",")):
                 with (
                     tempfile.TemporaryDirectory(dir=".") as name,
-                    serve(engine, Path(name), ()) as (url, daemon),
+                    serve(engine, Path(name), ()) as served,
                 ):
                     folder = Path(name).resolve()
-                    found = asyncio.run(measure(kind, count, workers, folder, url, daemon))
+                    found = asyncio.run(measure(kind, count, workers, folder, served.url, served.daemon))
                     print(ROW.format(engine, kind, workers, *(f"{number:,.0f}" for number in found)), flush=True)
 
 

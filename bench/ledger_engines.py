@@ -1,12 +1,14 @@
 """Events per second that a ledger decides, in front of its adapter alone: no queue and no stores.
 
     python -m bench.ledger_engines [ENGINE...] [--clients 1,2] [--events N] [--batch N] [--duplicates PERCENT] [--transfers N]
+        [--before N] [--folder DIR] [--prewarm]
 
 Engines: memory, sqlite, postgres, redis; without a name all that several processes can share. Each client process claims events
 in batches, several at a time, and settles each as done, with receipt and placement. Duplicates are events that it has settled
 before. All settlements are durable as the engine is by default; `--option` passes settings to the server. CPU is user and system
-time, of all clients and of the server with its children, each per decided event. `--transfers` fills the ledger before, by what is
-fast there: 10 million take a few minutes.
+time, of all clients and of the server with its children, each per decided event; WAL is what PostgreSQL has logged for it.
+`--transfers` fills the ledger before, by what is fast there: 10 million take a few minutes. `--before` decides events before the
+clock starts: pages that are written again until the next checkpoint are logged in part only, and are in the caches.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from bench._ledger_fill import fill
@@ -33,25 +36,45 @@ from skyferry.model import Claim, Transfer
 from skyferry.ports import Ledger, Settled, Settlement
 from skyferry.testing.servers import postgres, redis
 from skyferry.testing.servers.engines.daemon import Daemon
+from skyferry.testing.servers.engines.postgres import PostgresServer
 from skyferry.wiring import open_ledger
 
-ROW = "{:>10} {:>11} {:>8} {:>10} {:>10} {:>15} {:>15}"
+ROW = "{:>10} {:>11} {:>8} {:>10} {:>10} {:>15} {:>15} {:>9}"
 TICKS = os.sysconf("SC_CLK_TCK")
-SPACING = 10**9  # numbers of events for each client
+SPACING = 10**8  # numbers of events for each client
+CLIENTS = 64  # at most, in one run
+EPOCH = 1_790_000_000  # runs on a folder that stays are numbered by the seconds since then
+PREWARM = """SELECT sum(pg_prewarm(i.indexrelid)) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid
+WHERE c.relnamespace = 'skyferry'::regnamespace"""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A running engine: the ledger's URL, and the server if there is one."""
+
+    url: str
+    daemon: Daemon | None = None
+    postgres: PostgresServer | None = None
+
+    def measure_wal(self) -> int:
+        """Return the bytes that PostgreSQL has logged so far."""
+        return int(self.postgres.run("SELECT pg_current_wal_insert_lsn() - '0/0'")) if self.postgres else 0
 
 
 @contextmanager
-def serve(engine: str, folder: Path, options: Sequence[str]) -> Iterator[tuple[str, Daemon | None]]:
-    """Start the server of an engine. Yield the ledger's URL and the server."""
+def serve(engine: str, folder: Path, options: Sequence[str], *, keep: bool = False) -> Iterator[Engine]:
+    """Start the engine. With `keep`, PostgreSQL has its data in the folder, also those of before."""
     if engine == "postgres":
-        with postgres(*options) as server:
+        with postgres(*options, folder=folder if keep else None) as server:
             os.environ["PGPASSWORD"] = server.password
-            yield f"postgresql://{server.user}@{server.address}/postgres", server.daemon
+            yield Engine(f"postgresql://{server.user}@{server.address}/postgres", server.daemon, server)
+            if keep:
+                server.run("CHECKPOINT")  # stopping does not wait for a long one
     elif engine == "redis":
         with redis(*options) as redis_server:
-            yield f"redis://{redis_server.address}/bench", redis_server.daemon
+            yield Engine(f"redis://{redis_server.address}/bench", redis_server.daemon)
     else:
-        yield f"sqlite://{folder / 'ledger.db'}" if engine == "sqlite" else "memory://bench", None
+        yield Engine(f"sqlite://{folder / 'ledger.db'}" if engine == "sqlite" else "memory://bench")
 
 
 def cpu_of_server(daemon: Daemon | None) -> float:
@@ -85,10 +108,12 @@ class Workload:
     def __init__(self, client: int, options: argparse.Namespace) -> None:
         self._repeated = options.batch * options.duplicates // 100
         self._fresh = options.batch - self._repeated
-        first, batches = client * SPACING, options.events // options.batch + options.at_once + 2
-        transfers = [make_transfer(first + number, options.keys) for number in range(batches * self._fresh)]
+        before, batches = (count // options.batch + options.at_once + 2 for count in (options.before, options.events))
+        first = (options.run * CLIENTS + client) * SPACING
+        start = first + before * self._fresh
+        transfers = [make_transfer(start + number, options.keys) for number in range(batches * self._fresh)]
         self._outcomes = {t.id: make_outcome(t) for t in transfers}
-        self._left = iter(transfers)
+        self._left = chain((make_transfer(number, options.keys) for number in range(first, start)), transfers)
         self._settled: list[Transfer] = []
 
     async def decide_batch(self, ledger: Ledger) -> int:
@@ -96,7 +121,8 @@ class Workload:
         fresh = list(islice(self._left, self._fresh))
         answers = await ledger.claim(self._settled[: self._repeated] + fresh)
         claims = [answer for answer in answers if isinstance(answer, Claim)]
-        recorded = await ledger.settle([Settlement(c, self._outcomes[c.transfer.id]) for c in claims])
+        outcomes = [self._outcomes.get(c.transfer.id) or make_outcome(c.transfer) for c in claims]
+        recorded = await ledger.settle(list(map(Settlement, claims, outcomes)))
         assert all(recorded)
         self._settled = [*fresh, *self._settled][: self._repeated]
         return len(claims) + sum(isinstance(answer, Settled) for answer in answers)
@@ -106,18 +132,25 @@ async def work(url: str, client: int, options: argparse.Namespace) -> None:
     """Decide events as one client: first a batch, then, once there is a line on stdin, all."""
     ledger = await open_ledger(Settings(ledger=LedgerSettings(url=url, lease=600.0)))
     load = Workload(client, options)
+
+    async def decide(events: int) -> int:
+        decided = 0
+
+        async def repeat() -> None:
+            nonlocal decided
+            while decided < events:
+                count = await load.decide_batch(ledger)  # first: `decided` changes meanwhile
+                decided += count
+
+        await asyncio.gather(*(repeat() for _ in range(options.at_once)))
+        return decided
+
     await load.decide_batch(ledger)
+    await decide(options.before)
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    decided, before = 0, _cpu()
-
-    async def repeat() -> None:
-        nonlocal decided
-        while decided < options.events:
-            count = await load.decide_batch(ledger)  # first: `decided` changes meanwhile
-            decided += count
-
-    await asyncio.gather(*(repeat() for _ in range(options.at_once)))
+    before = _cpu()
+    decided = await decide(options.events)
     print(json.dumps([decided, _cpu() - before]), flush=True)
     await ledger.close()
 
@@ -129,36 +162,46 @@ def _cpu() -> float:
 
 def measure(engine: str, clients: int, options: argparse.Namespace) -> None:
     """Run the clients side by side, and print a line."""
-    arguments = [
-        f"--{name.replace('_', '-')}={getattr(options, name)}"
-        for name in ("events", "batch", "duplicates", "at_once", "keys")
-    ]
-    with tempfile.TemporaryDirectory() as folder, serve(engine, Path(folder), options.option) as (url, daemon):
-        if options.transfers:
-            fill(url, options.transfers, analyze=not options.no_analyze)
-        command = [sys.executable, "-m", "bench.ledger_engines", *arguments, "--url", url, "--client"]
-        running = [
-            subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            for number in range(clients)
-        ]
-        for process in running:
-            assert process.stdout
-            assert process.stdout.readline() == "ready\n"
-        before, start = cpu_of_server(daemon), time.perf_counter()
-        for process in running:
-            assert process.stdin
-            process.stdin.write("\n")
-            process.stdin.flush()
-        found = [json.loads(process.stdout.readline()) for process in running if process.stdout]
-        seconds = time.perf_counter() - start
-        server = cpu_of_server(daemon) - before
-        for process in running:
-            process.communicate(timeout=60)
-    decided, used = (sum(column) for column in zip(*found, strict=True))
+    options.run = int(time.time()) - EPOCH if options.folder else 0
+    names = ("events", "batch", "duplicates", "at_once", "keys", "before", "run")
+    arguments = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in names]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.folder / engine if options.folder else Path(scratch)
+        is_filled = folder.exists() and any(folder.iterdir()) if options.folder else False
+        folder.mkdir(parents=True, exist_ok=True)
+        with serve(engine, folder, options.option, keep=bool(options.folder)) as served:
+            if options.transfers and not is_filled:
+                fill(served.url, options.transfers, analyze=not options.no_analyze)
+            if options.prewarm and served.postgres:
+                served.postgres.run("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
+                served.postgres.run(PREWARM)
+            command = [sys.executable, "-m", "bench.ledger_engines", *arguments, "--url", served.url, "--client"]
+            seconds, decided, used, server, wal = _run_clients([[*command, str(n)] for n in range(clients)], served)
     each = (f"{1e6 * cpu / decided:.1f}" for cpu in (used, server))
-    print(
-        ROW.format(engine, f"{options.transfers:,}", clients, decided, f"{decided / seconds:,.0f}", *each), flush=True
-    )
+    rate, logged = f"{decided / seconds:,.0f}", f"{wal / decided:,.0f}"
+    print(ROW.format(engine, f"{options.transfers:,}", clients, decided, rate, *each, logged), flush=True)
+
+
+def _run_clients(commands: Sequence[Sequence[str]], served: Engine) -> tuple[float, int, float, float, int]:
+    """Return the seconds, the decided events, the CPU seconds of clients and server, and the bytes of WAL."""
+    running = [subprocess.Popen(each, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for each in commands]
+    for process in running:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    logged = served.measure_wal()
+    before, start = cpu_of_server(served.daemon), time.perf_counter()
+    for process in running:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    found = [json.loads(process.stdout.readline()) for process in running if process.stdout]
+    seconds = time.perf_counter() - start
+    server = cpu_of_server(served.daemon) - before
+    logged = served.measure_wal() - logged
+    for process in running:
+        process.communicate(timeout=60)
+    decided, used = (sum(column) for column in zip(*found, strict=True))
+    return seconds, decided, used, server, logged
 
 
 def main() -> None:
@@ -173,6 +216,12 @@ def main() -> None:
     parser.add_argument("--keys", choices=("random", "sequential"), default="random", help="of the events")
     parser.add_argument("--transfers", type=int, default=0, help="done before, in the ledger")
     parser.add_argument(
+        "--before", type=int, default=0, help="events to decide before the clock starts, for each client"
+    )
+    parser.add_argument("--folder", type=Path, help="keeps the data of PostgreSQL and SQLite, which are filled once")
+    parser.add_argument("--prewarm", action="store_true", help="read the indexes of PostgreSQL into its buffers")
+    parser.add_argument("--run", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
         "--no-analyze", action="store_true", help="leave PostgreSQL without statistics of these transfers"
     )
     parser.add_argument("--option", action="append", default=[], help="of the server, such as --option=fsync=off")
@@ -182,7 +231,11 @@ def main() -> None:
     if options.client is not None:
         asyncio.run(work(options.url, options.client, options))
         return
-    print(ROW.format("engine", "transfers", "clients", "decided", "events/s", "client CPU us", "server CPU us"))
+    print(
+        ROW.format(
+            "engine", "transfers", "clients", "decided", "events/s", "client CPU us", "server CPU us", "WAL bytes"
+        )
+    )
     for engine in options.engines:
         for clients in map(int, options.clients.split(",")):
             measure(engine, 1 if engine == "memory" else clients, options)

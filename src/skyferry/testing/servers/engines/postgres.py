@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -117,29 +117,33 @@ def standby(primary: PostgresServer, *options: str) -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def postgres(*options: str) -> Iterator[PostgresServer]:
-    """PostgreSQL for as long as the block, with settings such as `max_connections=50`. Takes about 1 s to start."""
+def postgres(*options: str, folder: Path | None = None) -> Iterator[PostgresServer]:
+    """PostgreSQL for as long as the block, with settings such as `max_connections=50`. Takes about 1 s to start.
+
+    With `folder`, the data stay there, and the next server with this folder has them.
+    """
     programs = find_programs()
     if programs is None:
         raise ServerMissing("postgres")
-    with _placed(programs, *options) as (server, data, owner):
-        _initialise(server, data, owner)
+    with _placed(programs, *options, folder=folder) as (server, data, owner):
+        if not (data / "PG_VERSION").exists():
+            _initialise(server, data, owner)
         with running(server.daemon):
             yield server
 
 
 @contextmanager
-def _placed(programs: Path, *options: str) -> Iterator[tuple[PostgresServer, Path, str]]:
-    """A server that does not run yet, with an empty folder for its data, and the user that has the folder."""
+def _placed(programs: Path, *options: str, folder: Path | None = None) -> Iterator[tuple[PostgresServer, Path, str]]:
+    """A server that does not run yet, with a folder for its data, and the user that has the folder."""
     [port] = free_ports(1, HOST)
     owner = find_owner()
-    with scratch_folder("postgres") as folder:
-        data = folder / "data"
-        data.mkdir(mode=0o700)
+    with nullcontext(folder) if folder else scratch_folder("postgres") as place:
+        data = place / "data"
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if owner:
-            folder.chmod(0o755)  # the owner passes through it; the data below are closed
+            place.chmod(0o755)  # the owner passes through it; the data below are closed
             shutil.chown(data, owner)
-        server = PostgresServer(port, Daemon([], folder / "log", lambda: False), programs)
+        server = PostgresServer(port, Daemon([], place / "log", lambda: False), programs)
         fixed = ["listen_addresses=" + HOST, f"unix_socket_directories={data}", "max_connections=200", "fsync=on"]
         settings = [part for option in (*fixed, *options) for part in ("-c", option)]
         server.daemon.command = [programs / "postgres", "-D", data, "-p", str(port), *settings]
