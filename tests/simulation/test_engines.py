@@ -84,6 +84,22 @@ def test_a_redis_that_lost_its_last_second_lets_no_old_version_win(redis: Worlds
     assert claims > worlds / 10
 
 
+def make_loss_plan(seed: int) -> Plan:
+    return replace(make_plan(seed), losses=2)
+
+
+def test_a_transfer_whose_message_is_lost_is_settled(worlds: Worlds) -> None:
+    """In any world the destination becomes equal to the source, and the ledger knows of no work that is left."""
+    broken, recovered = {}, 0
+    for seed in range(SEEDS // 4):
+        trace = Trace()
+        if found := Simulation(seed, make_loss_plan(seed), trace, worlds).run():
+            broken[seed] = found
+        recovered += trace.has("transfer.message_lost")
+    assert not broken, f"replay with Simulation(seed, make_loss_plan(seed), engine=...): {broken}"
+    assert recovered > SEEDS // 8
+
+
 def test_a_redis_that_gives_out_a_fence_again_is_found(redis_server: RedisServer) -> None:
     """The server's time in a fence distinguishes a new claim from a forgotten one."""
     right = "math.max(last + 1, now)"

@@ -95,10 +95,16 @@ class QueueState:
 
     def remove(self, message: Message) -> None:
         """Delete a message whose lease is valid."""
-        if (entry := self._held(message)) is not None:
-            del self._entries[message.id]
-            self._ids.pop(entry.sent.dedup_id, None)
-            self._count[entry.state] -= 1
+        if self._held(message) is not None:
+            self.lose(message.id)
+
+    def lose(self, message_id: str) -> bool:
+        """Delete a message whoever has leased it, as if the queue were purged. Return False if it does not exist."""
+        if (entry := self._entries.pop(message_id, None)) is None:
+            return False
+        self._ids.pop(entry.sent.dedup_id, None)
+        self._count[entry.state] -= 1
+        return True
 
     def release(self, message: Message, now: float, delay: float) -> None:
         """Release a message whose lease is valid."""

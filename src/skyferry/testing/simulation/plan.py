@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import field, replace
 
 from skyferry.engine.consume.worker import Worker
 from skyferry.frozen import dataclass
 from skyferry.testing.simulation.chaos import Weather
+
+LONG_POLL = 30.0  # seconds: less work in worlds that wait for an hour until a message counts as lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,14 @@ class Plan:
     keys: int = 4
     changes: int = 14
     period: float = 20.0  # seconds over which the changes happen
-    limit: float = 4 * 3600.0  # seconds after which it must be idle
+    limit: float = (
+        12 * 3600.0
+    )  # seconds after which it must be idle: steps of the clock delay the recovery of lost messages
     crashes: int = 2
     freezes: int = 1
     clock_steps: int = 0  # changes of the wall clock, by an hour at most
     rollbacks: int = 0  # failures of a `ForgetfulEngine` in which it loses its last second
+    losses: int = 0  # purges of the queue that remove the messages of unsettled transfers
     skew: float = 0.0  # seconds, at most, by which the wall clock of a worker differs from that of all servers
     declares: bool = True  # the source returns checksums; without them corruption on the way cannot be detected
     poll: float = 10.0  # seconds that a receive waits, and between looks for dead letters; most of the time is idle
@@ -33,7 +38,7 @@ class Plan:
 
 
 def plan_for(seed: int, sabotage: Callable[[Worker], None] | None = None) -> Plan:
-    """Draw a plan: one to three workers, few or many faults, and in a quarter an outage longer than all retries."""
+    """Draw a plan: one to three workers, few or many faults, in a quarter an outage longer than all retries."""
     dice = random.Random(f"plan {seed}")
     start = dice.random() * 20
     large = dice.random() < 0.3
@@ -45,7 +50,7 @@ def plan_for(seed: int, sabotage: Callable[[Worker], None] | None = None) -> Pla
         corrupt=dice.choice((0.0, 0.02)) if declares else 0.0,
         outages=((start, start + 600.0),) if dice.random() < 0.25 else (),
     )
-    return Plan(
+    plan = Plan(
         workers=dice.choice((1, 2, 2, 3)),
         keys=1 if large else dice.choice((1, 2, 5)),
         changes=6 if large else 14,
@@ -59,3 +64,5 @@ def plan_for(seed: int, sabotage: Callable[[Worker], None] | None = None) -> Pla
         skew=dice.choice((0.0, 300.0)),
         poll=1.0 if dice.random() < 0.05 else 10.0,
     )
+    losses = dice.choice((0, 0, 0, 0, 0, 0, 1, 2))
+    return replace(plan, losses=losses, poll=LONG_POLL) if losses else plan

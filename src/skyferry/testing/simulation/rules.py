@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from skyferry.engine import abandoned_uploads as gc
 from skyferry.engine.copy import provenance
-from skyferry.errors import ObjectNotFound
+from skyferry.errors import MessageLost, ObjectNotFound
 from skyferry.model import Claim, ObjectMeta, Transfer
 from skyferry.ports import (
     Clock,
@@ -59,6 +60,7 @@ class Rules:
         self.expected: dict[str, list[str]] = {}  # message id -> ids of its transfers
         self.acked: set[str] = set()
         self.forgotten = Forgotten()  # by the ledger
+        self.lost: set[str] = set()  # transfers whose messages the queue has lost, by id
         self.sent_on: set[tuple[str, float]] = set()  # deaths that the sink received: letter id and time
 
     def breach(self, rule: int, what: str) -> None:
@@ -144,6 +146,12 @@ class Rules:
             if count > 1:
                 self.breach(6, f"message {name} was received {count} times")
 
+    def check_tasks(self, tasks: Sequence[asyncio.Task[Any]]) -> None:
+        """Check that no part of a worker has ended with an error."""
+        for task in tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                self.breach(1, f"the {task.get_name()} ended: {error!r}")
+
     # --- at the end -----------------------------------------------------------------------------------------------
 
     async def at_the_end(self, sent: Sequence[str], peak: int, allowed_dead: frozenset[str]) -> list[str]:
@@ -173,6 +181,14 @@ class Rules:
     async def has_unpublished_letters(self) -> bool:
         """Return True if the sink has not received a letter yet."""
         return any(map(self._is_unpublished, (await self._ledger.list_dead_letters(Filter(), limit=1000)).items))
+
+    async def has_unsettled_transfers(self) -> bool:
+        """Return True if a message, a redriven letter or the recovery of lost messages must still settle a transfer."""
+        counts = await self._ledger.count_transfers()
+        if any(count for state, count in counts.items() if not state.settled) or await self._ledger.count_redriven():
+            return True
+        letters = (await self._ledger.list_dead_letters(Filter(reason=MessageLost.kind), limit=1000)).items
+        return any(letter.redriven_at is None for letter in letters)
 
     def _is_unpublished(self, letter: DeadLetter) -> bool:
         """Return True if it still has to reach the sink. One whose message carried a forgotten letter is that letter again."""

@@ -19,9 +19,10 @@ from skyferry.engine.copy.copier import Copier
 from skyferry.engine.copy.digests import InlineOffload
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.dead_letters.intercept import InterceptingQueue
+from skyferry.engine.dead_letters.lost_messages import WAITING, LocalWork, LostMessageRecovery
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
-from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
+from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy, BreakerState
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.errors import PermissionDenied
@@ -121,8 +122,9 @@ class Simulation:
             if self.clock.monotonic() > self._plan.limit:
                 self._rules.breach(1, "the run never became idle")
                 break
-            await self.clock.sleep(5.0)
+            await self.clock.sleep(max(5.0, self.clock.monotonic() / 60))
         self._rules.received_once(self._plan)
+        self._rules.check_tasks(self._tasks)
         return await self._rules.at_the_end(self._sent, self._peak, frozenset({IMPOSSIBLE}))
 
     async def _at_rest(self) -> bool:
@@ -130,7 +132,7 @@ class Simulation:
         busy = any(not worker.idle for worker in self._workers.values())  # a frozen worker may have to undo a write
         if depth.ready or depth.leased or depth.delayed or busy:
             return False
-        return not await self._rules.has_unpublished_letters()
+        return not (await self._rules.has_unsettled_transfers() or await self._rules.has_unpublished_letters())
 
     # --- what happens outside -------------------------------------------------------------------------------------
 
@@ -198,12 +200,21 @@ class Simulation:
     async def _trouble(self) -> None:
         """Cause crashes, freezes and clock changes at random times; a crashed worker is replaced after a while."""
         dice, plan = self._dice, self._plan
-        faults = {"crash": plan.crashes, "freeze": plan.freezes, "clock": plan.clock_steps, "rollback": plan.rollbacks}
+        faults = {
+            "crash": plan.crashes,
+            "freeze": plan.freezes,
+            "clock": plan.clock_steps,
+            "rollback": plan.rollbacks,
+            "loss": plan.losses,
+        }
         kinds = [*(kind for kind, count in faults.items() for _ in range(count)), "redrive", "move"]
         dice.shuffle(kinds)
         for kind in kinds:
             await self.clock.sleep(dice.random() * 2 * plan.period / max(1, len(kinds)))
             process = await self._choose_victim()
+            if kind == "loss":  # then the worker with the messages crashes or stops, or it would finish its work
+                await self._lose_messages()
+                kind = dice.choice(("crash", "crash", "freeze"))
             if kind == "crash":
                 self.loop.crashed.add(process)
                 del self._workers[process]
@@ -221,6 +232,16 @@ class Simulation:
                     await self._engine.lose_second(self._rules.forgotten)
             else:
                 dice.choice((self.loop.freeze, self.loop.suspend))(process, 20 + dice.random() * 100)
+
+    async def _lose_messages(self) -> None:
+        """Remove the messages of transfers that are claimed or wait for a retry from the queue."""
+        ledger = self._engine.open("operator")
+        pages = [await ledger.list_transfers(Filter(state=state), limit=1000) for state in WAITING]
+        unsettled = {row.transfer.id for page in pages for row in page.items}
+        for message_id, transfers in self._rules.expected.items():
+            if transfers and unsettled.issuperset(transfers) and self._queue_state.lose(message_id):
+                self._sent.remove(message_id)
+                self._rules.lost.update(transfers)
 
     async def _choose_victim(self) -> str:
         """Return a worker. Often wait until one begins a write: that is the worst moment."""
@@ -297,7 +318,18 @@ class Simulation:
         dead = Chaos(MemoryQueue("dead", self.clock, state=self._dead_state), fair, dice, clock, QUEUE_ERRORS)
         outbox = Outbox(context, WatchedSink(QueueDeadLetters(dead), self._rules), Backoff(1.0, 60.0), self._plan.poll)
         self._tasks.append(self.loop.spawn(process, outbox.run(), f"outbox of {process}"))
-        return Worker(context, EventReader(self._routes), copier, queues, policy)
+        worker = Worker(context, EventReader(self._routes), copier, queues, policy)
+        recovery = LostMessageRecovery(context, self._find_local_work(context, worker))
+        self._tasks.append(self.loop.spawn(process, recovery.run(), f"recovery of {process}"))
+        return worker
+
+    def _find_local_work(self, context: EngineContext, worker: Worker) -> LocalWork:
+        def list_blocked() -> list[str]:
+            found = context.breakers.items()
+            return [store for store, each in found if each.state is not BreakerState.CLOSED and each.time_left]
+
+        routes = self._routes
+        return LocalWork(routes.by_name, routes.leads, worker.find_known, list_blocked, lambda: False, "events")
 
     def _queue(self) -> MemoryQueue:
         return MemoryQueue("events", self.clock, state=self._queue_state)
