@@ -1,11 +1,14 @@
 """Objects a second and CPU time per object of `skyferry copy` with 1, 2 and 4 processes, from folder to folder.
 
-    python -m bench.processes [--objects N] [--rounds N] [--processes 1@1,1,2,4]
+    python -m bench.processes [--objects N] [--rounds N] [--processes 1@1,1,2,4] [--folder DIR] [--profile]
 
 Objects of 4 KiB. Rounds are interleaved, and the medians are printed. "Start" is a copy of no object; rates and CPU time, of the
 command and its children, are without it. Modules are compiled once, as in an installation. 1@1 is one process on one core, for the
 threads of one process may use a second one. "Others" is the share of all cores that other programs took meanwhile: with more than
-a few per cent, the rates say little.
+a few per cent, the rates say little. "Cores" is the CPU time by the time, both without the start.
+
+--folder is where objects and ledger are: with /dev/shm, no flush waits for a disk. --profile also prints, of one more copy, where
+the time of all cores went: before the first object arrived, while objects arrived, and after the last one.
 """
 
 from __future__ import annotations
@@ -20,9 +23,12 @@ import tempfile
 import time
 from pathlib import Path
 
-ROW = "{:>10} {:>10} {:>8} {:>8} {:>16} {:>10} {:>10}"
+ROW = "{:>10} {:>10} {:>8} {:>8} {:>16} {:>8} {:>10} {:>10}"
+SHARES = "{:>10} {:>8} {:>8} {:>10} {:>12} {:>8} {:>8}"
 SIZE = 4096  # bytes of an object
 ALONE = "@1"  # after a number of processes: on one core
+STEP = 0.02  # seconds between samples of a profile
+Sample = tuple[float, float, float, float]  # time, and seconds of CPU time of the parent, its children and all programs
 
 
 def read_busy() -> float:
@@ -31,36 +37,75 @@ def read_busy() -> float:
     return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def copy(source: Path, target: Path, processes: str) -> tuple[float, float, float]:
+def read_cpu(pid: int) -> float:
+    """Return the seconds of CPU time of one process; 0 if it has ended."""
+    try:
+        user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    except OSError:
+        return 0.0
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def take_samples(command: subprocess.Popen[bytes]) -> list[Sample]:
+    """Sample a command until it ends."""
+    samples: list[Sample] = []
+    children: dict[str, float] = {}
+    listed = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+    while command.poll() is None:
+        for pid in listed.read_text().split() if listed.exists() else ():
+            children[pid] = max(read_cpu(int(pid)), children.get(pid, 0.0))
+        samples.append((time.time(), read_cpu(command.pid), sum(children.values()), read_busy()))
+        time.sleep(STEP)
+    return [
+        sample for n, sample in enumerate(samples) if n == 0 or sample[1]
+    ]  # without those of a parent that has ended
+
+
+def print_shares(processes: str, samples: list[Sample], target: Path) -> None:
+    """Print the shares of all cores before, while and after objects arrived. A name is taken just after the change of the file."""
+    cores, arrived = os.cpu_count() or 1, [entry.stat().st_ctime for entry in os.scandir(target) if entry.is_file()]
+    first, last = min(arrived), max(arrived)
+    print(SHARES.format(processes, "s", "parent", "children", "others", "idle", "in all"))
+    whole = samples[-1][0] - samples[0][0]
+    for name, begin, end in (("before", 0.0, first), ("while", first, last), ("after", last, samples[-1][0])):
+        inside = [sample for sample in samples if begin <= sample[0] <= end]
+        before = [sample for sample in samples if sample[0] < begin][-1:]
+        if len(chosen := before + inside) < 2:
+            continue
+        passed, parent, children, busy = (chosen[-1][n] - chosen[0][n] for n in range(4))
+        shares = [parent, children, max(0.0, busy - parent - children)]
+        shares.append(max(0.0, passed * cores - sum(shares)))
+        cells = (f"{share / passed / cores:.0%}" for share in shares)
+        print(SHARES.format(name, f"{passed:.2f}", *cells, f"{passed / whole:.0%}"))
+
+
+def copy(source: Path, target: Path, processes: str, *, profile: bool = False) -> tuple[float, float, float]:
     """Copy, and return the seconds, the CPU seconds, and those of other programs."""
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environ["PYTHONPYCACHEPREFIX"] = str(target.parent / "compiled")
     target.mkdir()
-    urls = (f"{source}/", f"{target}/")
-    command = [
-        sys.executable,
-        "-m",
-        "skyferry",
-        "copy",
-        *urls,
-        "--workspace",
-        f"{target}.ledger",
-        "--processes",
-        processes.removesuffix(ALONE),
-    ]
+    count = processes.removesuffix(ALONE)
+    command = [sys.executable, "-m", "skyferry", "copy", f"{source}/", f"{target}/", "--processes", count]
+    command += ["--workspace", f"{target}.ledger"]
     if processes.endswith(ALONE):
         command = ["taskset", "--cpu-list", "0", *command]
     busy, before, began = read_busy(), resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env=environ)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ) as running:
+        samples = take_samples(running) if profile else []
+        _, errors = running.communicate()
+    if running.returncode:
+        sys.exit(errors.decode())
     passed, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    if profile:
+        print_shares(processes, samples, target)
     return passed, spent, max(0.0, read_busy() - busy - spent)
 
 
-def main(objects: int, rounds: int, counts: list[str]) -> None:
+def main(objects: int, rounds: int, counts: list[str], where: str, *, profile: bool) -> None:
     """Print the table."""
     cores = os.cpu_count() or 1
-    with tempfile.TemporaryDirectory(dir=".") as name:
+    with tempfile.TemporaryDirectory(dir=where) as name:
         folder = Path(name)
         for source, number in (("in", objects), ("none", 0)):
             (folder / source).mkdir()
@@ -73,16 +118,17 @@ def main(objects: int, rounds: int, counts: list[str]) -> None:
                 for source in ("none", "in"):
                     target = folder / f"{source}-{turn}-{count}"
                     found.setdefault((source, count), []).append(copy(folder / source, target, count))
-        print(ROW.format("processes", "objects/s", "start, s", "its CPU", "CPU, ms/object", "wall, s", "others"))
+        for count in counts if profile else ():
+            copy(folder / "in", folder / f"in-{count}-profile", count, profile=True)
+        print(
+            ROW.format("processes", "objects/s", "start, s", "its CPU", "CPU, ms/object", "cores", "wall, s", "others")
+        )
         for count in counts:
             start, begun, _ = (statistics.median(each) for each in zip(*found["none", count], strict=True))
             passed, spent, others = (statistics.median(each) for each in zip(*found["in", count], strict=True))
             rate, each = f"{objects / (passed - start):.0f}", f"{1000 * (spent - begun) / objects:.2f}"
-            print(
-                ROW.format(
-                    count, rate, f"{start:.2f}", f"{begun:.2f}", each, f"{passed:.2f}", f"{others / passed / cores:.0%}"
-                )
-            )
+            used, other = f"{(spent - begun) / (passed - start):.2f}", f"{others / passed / cores:.0%}"
+            print(ROW.format(count, rate, f"{start:.2f}", f"{begun:.2f}", each, used, f"{passed:.2f}", other))
 
 
 if __name__ == "__main__":
@@ -90,5 +136,7 @@ if __name__ == "__main__":
     parser.add_argument("--objects", type=int, default=8000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", default="1@1,1,2,4")
+    parser.add_argument("--folder", default=".", metavar="DIR")
+    parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
-    main(given.objects, given.rounds, given.processes.split(","))
+    main(given.objects, given.rounds, given.processes.split(","), given.folder, profile=given.profile)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from skyferry.cli.render.copy_progress import CopyProgress
 from skyferry.config.load import load
 from skyferry.config.settings import StoreSettings
 from skyferry.errors import ConfigError
 from skyferry.processes.counts import parse_processes, share_limits, warn_of_cores
-from skyferry.processes.record_frames import RecordBuffer, unpack_records
+from skyferry.processes.record_frames import Detail, RecordBuffer, unpack_records
 from skyferry.records import Record
 
 RECORDS = [
@@ -60,10 +63,10 @@ def test_rates_that_workers_share_are_not_divided() -> None:
 
 
 def test_records_arrive_with_the_id_of_their_worker() -> None:
-    buffer = RecordBuffer(full=True)
+    buffer = RecordBuffer("all")
     for record in RECORDS:
         buffer.on(record)
-    arrived = unpack_records(buffer.take(), "2")
+    arrived = unpack_records(buffer.take(), "2", "all")
     assert {record.worker for record in arrived} == {"2"}
     for record in arrived:
         object.__setattr__(record, "worker", "")
@@ -72,10 +75,10 @@ def test_records_arrive_with_the_id_of_their_worker() -> None:
 
 
 def test_frequent_records_have_only_the_fields_of_metrics_unless_all_are_wanted() -> None:
-    buffer = RecordBuffer(full=False)
+    buffer = RecordBuffer("metrics")
     for record in RECORDS:
         buffer.on(record)
-    request, done, _ = unpack_records(buffer.take(), "1")
+    request, done, _ = unpack_records(buffer.take(), "1", "metrics")
     assert (request.store, request.error, request.bytes, request.duration, request.key) == (
         "s",
         "throttled",
@@ -88,7 +91,59 @@ def test_frequent_records_have_only_the_fields_of_metrics_unless_all_are_wanted(
 
 def test_a_parent_that_hangs_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RecordBuffer, "MOST", 2)
-    buffer = RecordBuffer(full=False)
+    buffer = RecordBuffer("metrics")
     for record in RECORDS:
         buffer.on(record)
     assert (len(buffer.take()), buffer.lost) == (2, 1)
+
+
+def make_copies(count: int) -> list[Record]:
+    """Return the records of copies, with an outage of the destination in the middle, and other ends."""
+    made = []
+    for number in range(count):
+        key = f"k{number}"
+        made += [
+            Record("event.received", reason="native"),
+            Record("transfer.claimed", key=key, route="r", store="destination", attempt=1, transfer_id="t"),
+            Record("store.request", store="source", operation="read", bytes=number, duration=0.1, key=key),
+        ]
+        if number == count // 2:
+            failed = Record("store.request", store="destination", operation="write", error="unavailable", key=key)
+            made += [failed, replace(failed, event="store.retry", message="refused")]
+        if number == count // 3:
+            made += [Record("transfer.retry", key=key, error="throttled", message="later", delay=1.0)]
+        made.append(
+            Record("store.request", store="destination", operation="write", bytes=number, duration=0.1, key=key)
+        )
+        made.append(Record("transfer.done", key=key, bytes=number, duration=0.2, correlation_id="c"))
+    return [*made, Record("transfer.dead", key="x", error="denied", message="no"), Record("transfer.claimed", key="y")]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_a_copy_shows_the_same_from_what_is_sent_as_from_all_records(
+    batch: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Counts, bytes, failures, unfinished objects, and the outage and its end, however the records are divided."""
+    records, shown = make_copies(20), []
+    details: tuple[Detail, ...] = ("all", "progress")
+    for detail in details:
+        progress, buffer = CopyProgress(verbose=True), RecordBuffer(detail)
+        for start in range(0, len(records), batch):
+            for record in records[start : start + batch]:
+                buffer.on(record)
+            for record in unpack_records(buffer.take(), "1", detail):
+                progress.on(record)
+        document = {**progress.to_document("a", "b"), "seconds": 0}
+        unfinished = [record.key for record in progress.stalls.unfinished()]
+        shown.append((document, progress.moved, unfinished, progress.stalls.error, capsys.readouterr().err))
+    assert shown[0] == shown[1]
+    assert shown[1][1:3] == (sum(range(20)), ["y"])
+    assert shown[1][4].count("the destination responds again") == 1
+
+
+def test_a_copy_gets_few_records_of_each_object() -> None:
+    buffer = RecordBuffer("progress")
+    for record in make_copies(1000):
+        buffer.on(record)
+    assert len(buffer.take()) < 2020
+    assert not buffer.take()

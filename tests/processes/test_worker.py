@@ -52,6 +52,6 @@ async def test_a_report_is_made_once_a_second_and_when_the_work_begins_or_ends(m
     service, channel = FakeService(), FakeChannel()
     monkeypatch.setattr("skyferry.processes.worker.asyncio.sleep", sleep)
     with pytest.raises(asyncio.CancelledError):
-        await worker._report(cast(Service, service), RecordBuffer(full=False), cast(Channel, channel))
+        await worker._report(cast(Service, service), RecordBuffer("metrics"), cast(Channel, channel))
     assert [name for name, _ in channel.sent] == ["report"] * 4
     assert service.reports == 4  # at the start, after 20 and 40 ticks, and at the change

@@ -387,10 +387,12 @@ class Service:
             return False
         try:
             depths = [await queue.depth() for queue in self._components.queues]
+            if any(max(d.ready, 0) + max(d.leased, 0) + max(d.delayed, 0) for d in depths):
+                return False
             if await self.ledger.count_redriven():
                 return False
         except (QueueError, LedgerError):
             return False
         unknown = any(depth.ready < 0 for depth in depths)
         self._patience = UNKNOWN_DEPTH if unknown else 2 * self._components.idle_check
-        return not any(max(d.ready, 0) + max(d.leased, 0) + max(d.delayed, 0) for d in depths)
+        return True

@@ -14,6 +14,7 @@ from skyferry.ports import EventQueue, Observer
 
 if TYPE_CHECKING:
     from skyferry.processes.pool import OnLog, PoolJob, WorkerPool
+    from skyferry.processes.record_frames import Detail
 
 
 def prepare_processes(
@@ -31,8 +32,9 @@ def prepare_processes(
     from skyferry.processes.pool import PoolJob
 
     check_shareable(settings, queue_served=open_queue is not None)
-    full = settings.log.level == "debug" or bool(settings.tracing.otlp_endpoint)
-    job = WorkerJob(share_limits(settings, count), count, copy_ledger, full, settings.log.level)
+    full = settings.log.level == "debug" or settings.tracing.otlp_endpoint
+    detail: Detail = "progress" if copy_ledger else "all" if full else "metrics"
+    job = WorkerJob(share_limits(settings, count), count, copy_ledger, detail, settings.log.level)
     return PoolJob(job, settings.drain, open_queue)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from skyferry.config.settings import Settings
 from skyferry.frozen import dataclass
 from skyferry.observe.logs import Level
+from skyferry.processes.record_frames import Detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,6 @@ class WorkerJob:
     settings: Settings  # with the child's share of the limits
     processes: int  # that share the work
     copy_ledger: Path | None = None  # of `skyferry copy`, whose queue is in the memory of the parent; None = a service
-    full_records: bool = False  # send all fields of all records
+    detail: Detail = "metrics"  # what is sent of records
     log_level: Level = "info"
     worker: str = ""  # the number of the process

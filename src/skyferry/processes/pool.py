@@ -80,8 +80,12 @@ class WorkerPool:
 
     @property
     def idle(self) -> bool:
-        """True if no child processes a message, as last reported. A child that was killed has none; the queue knows its own."""
-        return bool(self.reports) and all(report.idle for report in self.reports)
+        """True if no child processes a message, as last reported. A child that was killed has none; the queue knows its own.
+
+        A queue in memory knows at once: it has each message until that is settled.
+        """
+        settled_last = self._job.open_queue is not None
+        return bool(self.reports) and (settled_last or all(report.idle for report in self.reports))
 
     @property
     def draining(self) -> bool:
@@ -238,5 +242,5 @@ class WorkerPool:
         return failure
 
     def _take_records(self, packed: Sequence[Any], worker: str) -> None:
-        for record in unpack_records(packed, worker):
+        for record in unpack_records(packed, worker, self._job.job.detail):
             self._observer.on(record)

@@ -59,7 +59,7 @@ async def run_worker(end: socket.socket, when_built: Callable[[], None]) -> bool
 
 async def _run_job(job: WorkerJob, channel: Channel, when_built: Callable[[], None]) -> SkyferryError | None:
     """Return the error that ended the job, if any."""
-    records = RecordBuffer(full=job.full_records, send=partial(channel.send, "records"))
+    records = RecordBuffer(job.detail, send=partial(channel.send, "records"))
     try:
         ledger = copy_ledgers.open_ledger(job.copy_ledger) if job.copy_ledger else None
         find = _find_nothing if job.copy_ledger else None  # a command: its provenance starts anew
