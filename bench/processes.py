@@ -8,19 +8,23 @@ threads of one process may use a second one. "Others" is the share of all cores 
 a few per cent, the rates say little. "Cores" is the CPU time by the time, both without the start.
 
 --folder is where objects and ledger are: with /dev/shm, no flush waits for a disk. --profile also prints, of one more copy, where
-the time of all cores went: before the first object arrived, while objects arrived, and after the last one.
+the time of all cores went: before the first object arrived, while objects arrived, and after the last one. Then it prints what
+those that copy did while objects arrived: one whose threads all wait is counted by the system call of one of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 ROW = "{:>10} {:>10} {:>8} {:>8} {:>16} {:>8} {:>10} {:>10}"
@@ -29,6 +33,16 @@ SIZE = 4096  # bytes of an object
 ALONE = "@1"  # after a number of processes: on one core
 STEP = 0.02  # seconds between samples of a profile
 Sample = tuple[float, float, float, float]  # time, and seconds of CPU time of the parent, its children and all programs
+WORK, FLUSH, TURN, OTHER = (
+    "run or wait for a core",
+    "wait for a flush",
+    "wait for a turn to write",
+    "wait for something else",
+)
+WAITS = {  # by the numbers of system calls: fsync, fdatasync, syncfs; flock
+    "x86_64": {"74": FLUSH, "75": FLUSH, "306": FLUSH, "73": TURN},
+    "aarch64": {"82": FLUSH, "83": FLUSH, "267": FLUSH, "32": TURN},
+}.get(platform.machine(), {})
 
 
 def read_busy() -> float:
@@ -46,23 +60,36 @@ def read_cpu(pid: int) -> float:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def take_samples(command: subprocess.Popen[bytes]) -> list[Sample]:
-    """Sample a command until it ends."""
+def find_wait(pid: str) -> str:
+    """Return what a process does. A flush counts before a turn, which often waits for the flush of another process."""
+    found = OTHER
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        call = (task / "syscall").read_text().split()[0]
+        if call == "running":
+            return WORK
+        found = found if found == FLUSH else WAITS.get(call, found)
+    return found
+
+
+def take_samples(command: subprocess.Popen[bytes]) -> tuple[list[Sample], list[tuple[float, str]]]:
+    """Sample a command until it ends. Return the CPU times, and what those that copy did at which time."""
     samples: list[Sample] = []
+    waits: list[tuple[float, str]] = []
     children: dict[str, float] = {}
     listed = Path(f"/proc/{command.pid}/task/{command.pid}/children")
     while command.poll() is None:
-        for pid in listed.read_text().split() if listed.exists() else ():
-            children[pid] = max(read_cpu(int(pid)), children.get(pid, 0.0))
-        samples.append((time.time(), read_cpu(command.pid), sum(children.values()), read_busy()))
+        now = time.time()
+        with suppress(OSError):  # a thread or a process has ended
+            for pid in (pids := listed.read_text().split()):
+                children[pid] = max(read_cpu(int(pid)), children.get(pid, 0.0))
+            waits += [(now, find_wait(pid)) for pid in pids or [str(command.pid)]]
+        samples.append((now, read_cpu(command.pid), sum(children.values()), read_busy()))
         time.sleep(STEP)
-    return [
-        sample for n, sample in enumerate(samples) if n == 0 or sample[1]
-    ]  # without those of a parent that has ended
+    return [each for n, each in enumerate(samples) if n == 0 or each[1]], waits  # it has no times once it has ended
 
 
-def print_shares(processes: str, samples: list[Sample], target: Path) -> None:
-    """Print the shares of all cores before, while and after objects arrived. A name is taken just after the change of the file."""
+def print_shares(processes: str, samples: list[Sample], waits: list[tuple[float, str]], target: Path) -> None:
+    """Print the shares of all cores before, while and after objects arrived, and what was waited for. A name changes the file."""
     cores, arrived = os.cpu_count() or 1, [entry.stat().st_ctime for entry in os.scandir(target) if entry.is_file()]
     first, last = min(arrived), max(arrived)
     print(SHARES.format(processes, "s", "parent", "children", "others", "idle", "in all"))
@@ -77,6 +104,8 @@ def print_shares(processes: str, samples: list[Sample], target: Path) -> None:
         shares.append(max(0.0, passed * cores - sum(shares)))
         cells = (f"{share / passed / cores:.0%}" for share in shares)
         print(SHARES.format(name, f"{passed:.2f}", *cells, f"{passed / whole:.0%}"))
+    if did := Counter(what for at, what in waits if first <= at <= last):
+        print("those that copy:", ", ".join(f"{what} {count / did.total():.0%}" for what, count in did.most_common()))
 
 
 def copy(source: Path, target: Path, processes: str, *, profile: bool = False) -> tuple[float, float, float]:
@@ -91,14 +120,14 @@ def copy(source: Path, target: Path, processes: str, *, profile: bool = False) -
         command = ["taskset", "--cpu-list", "0", *command]
     busy, before, began = read_busy(), resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ) as running:
-        samples = take_samples(running) if profile else []
+        samples, waits = take_samples(running) if profile else ([], [])
         _, errors = running.communicate()
     if running.returncode:
         sys.exit(errors.decode())
     passed, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if profile:
-        print_shares(processes, samples, target)
+        print_shares(processes, samples, waits, target)
     return passed, spent, max(0.0, read_busy() - busy - spent)
 
 
