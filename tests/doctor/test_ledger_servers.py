@@ -17,6 +17,7 @@ from skyferry.ports.inspection import LedgerFacts, Unknown
 from skyferry.postgres.address import parse_postgres
 from skyferry.postgres.server_settings import ServerFacts, check_server_settings
 from skyferry.records import Record
+from skyferry.redaction import redact_secrets
 from skyferry.redis.server_settings import check_server_settings as check_redis_settings
 from skyferry.sqlite.filesystem import find_network_filesystem
 from skyferry.testing.servers import PostgresServer, RedisServer, postgres, redis
@@ -26,7 +27,9 @@ NAMES = count(1)
 GOOD = {
     "server_version": "15.18",
     "server_version_num": "150018",
+    "server_encoding": "UTF8",
     "transaction_read_only": "off",
+    "in_hot_standby": "off",
     "zero_damaged_pages": "off",
     "max_connections": "100",
     "superuser_reserved_connections": "3",
@@ -83,6 +86,10 @@ async def find_faults(wanted: Settings) -> list[Check]:
     [
         ({}, ""),
         ({"server_version_num": "130010", "server_version": "13.10"}, "PostgreSQL 13.10 is too old"),
+        ({"server_encoding": "LATIN1"}, "the encoding of the database is LATIN1"),
+        ({"server_encoding": "SQL_ASCII"}, ""),
+        ({"transaction_read_only": "on"}, "default_transaction_read_only is on"),
+        ({"transaction_read_only": "on", "in_hot_standby": "on"}, "the server is a read-only standby"),
         ({"fsync": "off"}, "fsync is off"),
         ({"statement_timeout": "900"}, "statement_timeout is 900 ms"),
         ({"transaction_timeout": "900"}, "transaction_timeout is 900 ms"),
@@ -175,6 +182,48 @@ async def test_a_wrong_address_is_named(
     place = {"postgres": f"{postgres_server.user}@{postgres_server.address}", "redis": redis_server.address}
     (fault,) = await find_faults(settings(address.format_map(place), tmp_path))
     assert (fault.name, hint in fault.hint) == ("reach", True)
+
+
+async def test_a_password_is_not_taken_for_a_secret_in_a_hint(
+    tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logs redact what follows `password:`, so no hint has that."""
+    monkeypatch.setenv("PGPASSWORD", "wrong")
+    (fault,) = await find_faults(settings(f"postgresql://nobody@{postgres_server.address}/postgres", tmp_path))
+    assert "identity.secret_file, PGPASSWORD" in fault.hint
+    assert redact_secrets(fault.hint) == fault.hint
+
+
+async def test_a_database_that_cannot_keep_every_key_is_named(
+    tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", postgres_server.password)
+    name = f"latin{next(NAMES)}"
+    postgres_server.run(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    postgres_server.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    url = f"postgresql://{postgres_server.user}@{postgres_server.address}/{name}"
+    faults = await find_faults(settings(url, tmp_path))
+    assert [fault.hint.partition(":")[0] for fault in faults] == [
+        "Set default_transaction_read_only = off there.",
+        "Use a database whose encoding is UTF8",
+    ]
+
+
+async def test_a_user_of_redis_without_its_password_is_not_taken_for_the_default_one(tmp_path: Path) -> None:
+    """A user that the server admits without a password may be named."""
+    with redis("--appendfsync", "always") as server:
+        admin = Opener(settings(f"redis://{server.address}/l", tmp_path)).ledger_maintenance()._client()  # type: ignore[union-attr] # Redis has one
+        await admin.run(lambda redis: redis.execute_command("ACL", "SETUSER", "closed", "on", ">secret", "~*", "+@all"))
+        await admin.run(lambda redis: redis.execute_command("ACL", "SETUSER", "open", "on", "nopass", "~*", "+@all"))
+        await admin.close()
+        (fault,) = await find_faults(settings(f"redis://closed@{server.address}/l", tmp_path))
+        assert fault.hint.startswith("Check the user of the URL")
+        assert await find_faults(settings(f"redis://open@{server.address}/l", tmp_path)) == []
+
+
+async def test_a_server_of_another_protocol_is_named(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    (fault,) = await find_faults(settings(f"redis://{postgres_server.address}/l", tmp_path))
+    assert f"cannot be reached at {postgres_server.address}" in fault.detail
 
 
 async def test_keys_of_another_program_are_not_touched(tmp_path: Path, redis_server: RedisServer) -> None:

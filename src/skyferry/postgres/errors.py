@@ -27,17 +27,20 @@ RUNS = "Check that the server runs, and the host and the port of the URL."
 POOLED = "Behind a pooler in transaction mode, add pooler=transaction to the URL."
 OTHER = "Check that PostgreSQL listens at the port of the URL, and see its log."
 FAILOVER = "A failover may be under way; requests are retried. List all servers of the cluster in the URL."
+UTF8 = "Use a database whose encoding is UTF8: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'."
 # By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
-        "28P01": "Check the user of the URL and the password: identity.secret_file, PGPASSWORD, or identity.login.",
+        "28P01": "Check the user of the URL, and the source of the password (identity.secret_file, PGPASSWORD or identity.login).",
         "28000": "Check the user of the URL, and the lines of pg_hba.conf for this machine.",
         "3D000": "Create the database, or correct its name in the URL.",
         "42501": "Grant the role the permission, or let its owner create the schema.",
         "42P01": "Grant the role CREATE on the schema, or let its owner run Skyferry once.",
         "3F000": "Grant the role CREATE on the database, or create the schema.",
-        "25006": "It is a read-only standby. List all servers of the cluster in the URL, separated by commas.",
-        "53300": "Raise max_connections, or put a pooler in front.",
+        "22P05": UTF8,
+        "25006": "If it is a read-only standby, list all servers of the cluster in the URL, separated by commas. "
+        "If not, set default_transaction_read_only = off for the role, the database or the server.",
+        "53300": "Raise max_connections or the CONNECTION LIMIT of the role or the database, or put a pooler in front.",
         "53100": "Free space on the disk of the server.",
         "57P03": "The server is starting or stopping; requests are retried.",
         "57P01": "The server is stopping; requests are retried.",

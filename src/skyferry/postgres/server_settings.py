@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping
 
 from skyferry.frozen import dataclass
 from skyferry.ports.inspection import Wrong
+from skyferry.postgres.errors import UTF8
 from skyferry.postgres.pool import Connection
 
 OLDEST = 140000  # server_version_num of the first release that is supported
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 TIMEOUTS = ("statement_timeout", "transaction_timeout")  # of the server, in milliseconds; 0 = none
 NAMES = (
-    *("server_version", "server_version_num", "transaction_read_only", "zero_damaged_pages", "max_connections"),
-    *("superuser_reserved_connections", *DURABLE, *TIMEOUTS),
+    *("server_version", "server_version_num", "server_encoding", "transaction_read_only", "in_hot_standby"),
+    *("zero_damaged_pages", "max_connections", "superuser_reserved_connections", *DURABLE, *TIMEOUTS),
 )
+ENCODINGS = ("UTF8", "SQL_ASCII")  # that keep any key; the second keeps bytes as they are
 SHORT = 30_000  # milliseconds that a statement of Skyferry may take
 SPARE = 5  # connections of one worker: to the ledger, and one that listens
 CONNECTIONS = "connections"  # in use, among the values of NAMES
@@ -58,8 +60,14 @@ def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
     """Yield what is wrong with the values of NAMES and CONNECTIONS. Pure."""
     if int(found["server_version_num"]) < OLDEST:
         yield Wrong(f"PostgreSQL {found['server_version']} is too old", "Use PostgreSQL 14 or newer.")
-    if found["transaction_read_only"] == "on":
+    if found["transaction_read_only"] == "on" and found.get("in_hot_standby") == "off":
+        what = "default_transaction_read_only is on for the role, the database or the server"
+        yield Wrong(f"{what}: nothing can be recorded", "Set default_transaction_read_only = off there.")
+    elif found["transaction_read_only"] == "on":
         yield Wrong("the server is a read-only standby", "List all servers of the cluster in the URL.")
+    if (encoding := found.get("server_encoding", "UTF8")) not in ENCODINGS:
+        what = f"the encoding of the database is {encoding}: keys with other characters cannot be recorded"
+        yield Wrong(what, UTF8)
     for name in DURABLE:
         if found[name] == "off":
             yield Wrong(f"{name} is off: a crash loses what the server has confirmed", f"Set {name} = on.", loses=True)

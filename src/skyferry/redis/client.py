@@ -25,11 +25,11 @@ T = TypeVar("T")
 E = TypeVar("E", bound=SkyferryError)
 Client: TypeAlias = Any  # Redis or RedisCluster: their types of answers depend on the protocol
 FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError)
-UNAUTHENTICATED = "Set the password: identity.secret_file, or REDIS_PASSWORD."
+UNAUTHENTICATED = "Set the password, in identity.secret_file or REDIS_PASSWORD."
 UNSERVED = "Slots of the cluster are not served, see CLUSTER INFO; requests are retried."
 # By the first word of an answer, or by one in it: scripts put words of their own in front.
 _HINTS = {
-    "WRONGPASS": "Check the user of the URL and the password: identity.secret_file, or REDIS_PASSWORD.",
+    "WRONGPASS": "Check the user of the URL, and the source of the password (identity.secret_file or REDIS_PASSWORD).",
     "Authentication required": UNAUTHENTICATED,
     "unauthenticated": UNAUTHENTICATED,
     "DENIED": "Set a password at the server, which is in protected mode, or connect from its own machine.",
@@ -96,7 +96,9 @@ class _Password(CredentialProvider):
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
         self.sent = await self._password()
-        return (self._user or "default", self.sent) if self.sent else ()  # type: ignore[return-value]  # () = no AUTH
+        if not (self._user or self.sent):
+            return ()  # type: ignore[return-value]  # no AUTH
+        return self._user or "default", self.sent  # a user without a password may be `nopass`, and is never `default`
 
 
 class RedisClient(Generic[E]):
@@ -178,13 +180,14 @@ class RedisClient(Generic[E]):
         named = next((word for kind, word in _KINDS if isinstance(error, kind)), "")
         word = next((word for word in _HINTS if word in said), named)
         hint, transient = _HINTS.get(word, ""), word in _TRANSIENT
+        at = "" if (shown := self.address.server.shown) in said else f" at {shown}"
         if not hint and isinstance(error, TimeoutError | exceptions.TimeoutError):
-            said, hint, transient = f"no answer in time: {said}", f"{RUNS} {self._encryption}", True
+            said, hint, transient = f"no answer in time{at}: {said}", f"{RUNS} {self._encryption}", True
         elif not hint and isinstance(error, OSError | exceptions.ConnectionError):
             hint, transient = f"{RUNS} {self._encryption}", True
             if "CERTIFICATE" in said or "SSL" in said:
                 hint, transient = "Check rediss://, tls.ca_file, and that the certificate names the host.", False
-            said = f"cannot be reached: {said}"
+            said = f"cannot be reached{at}: {said}"
         found = self._kind(said, where=self._name, hint=hint)
         found.transient = transient
         return found

@@ -60,13 +60,17 @@ def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
         what = f"maxmemory-policy is {policy}: records may be deleted when memory is short"
         yield Wrong(what, "Set maxmemory-policy noeviction.", loses=True)
     yield from _check_persistence(found)
-    used, most = int(found.get("used_memory", "0")), int(found.get("maxmemory", "0"))
-    if most and used > FULL * most:
-        what = f"{used / most:.0%} of maxmemory is in use: the ledger cannot be written once it is full"
-        yield Wrong(what, "Raise maxmemory, or shorten ledger.retention.")
+    yield from find_full_memory(found, "the ledger cannot be written", "Raise maxmemory, or shorten ledger.retention.")
     if int(found.get("connected_slaves", "0")) and found["min-replicas-to-write"] == "0":
         what = "min-replicas-to-write is 0: a primary that is cut off confirms what its replicas never get"
         yield Wrong(what, "Set min-replicas-to-write 1.")
+
+
+def find_full_memory(info: Mapping[str, Any], then: str, hint: str) -> Iterator[Wrong]:
+    """Yield what is wrong if the memory is nearly full. `then`: what happens once it is full. Pure."""
+    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    if most and used > FULL * most:
+        yield Wrong(f"{used / most:.0%} of maxmemory is in use: {then} once it is full", hint)
 
 
 def _check_persistence(found: Mapping[str, str]) -> Iterator[Wrong]:

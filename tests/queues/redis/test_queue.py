@@ -239,6 +239,10 @@ async def test_the_inspection_finds_what_loses_messages(redis_server: RedisServe
         assert said[0] == "maxmemory-policy is allkeys-lru: messages are deleted when memory is short"
         assert said[1] == "nothing is written to disk: a restart loses all messages"
         assert said[2].startswith("group auditors reads the same stream")
+        await run(queue, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+        await run(queue, "CONFIG", "SET", "maxmemory", "1024")
+        said = [wrong.what for wrong in (await queue.inspect()).wrong]
+        assert said[1].endswith("% of maxmemory is in use: no message can be sent once it is full")
 
 
 async def test_a_user_without_rights_is_named(redis_server: RedisServer) -> None:

@@ -9,7 +9,7 @@ from skyferry.errors import QueueError
 from skyferry.ports.inspection import QueueFacts, Unknown, Wrong
 from skyferry.queues.redis.scheme import TRAITS
 from skyferry.redis.client import RedisClient
-from skyferry.redis.server_settings import describe_durability
+from skyferry.redis.server_settings import describe_durability, find_full_memory
 
 OLDEST = (6, 2)
 GROUPLESS = "made at the first receive"
@@ -21,6 +21,7 @@ async def inspect(client: RedisClient[QueueError], keys: Sequence[str], group: s
     await client.run(lambda redis: redis.ping())
     info = await _ask(client, lambda redis: redis.info("server"), {})
     replication = await _ask(client, lambda redis: redis.info("replication"), {})
+    memory = await _ask(client, lambda redis: redis.info("memory"), {})
     settings = {
         name: str((await _ask(client, lambda redis, n=name: redis.config_get(n), {})).get(name, ""))
         for name in ("maxmemory-policy", "appendonly", "appendfsync", "save")
@@ -31,6 +32,7 @@ async def inspect(client: RedisClient[QueueError], keys: Sequence[str], group: s
     filled = await _ask(client, lambda redis: redis.type(list_key), b"none") if list_key else b"none"
     wrong = [
         *_find_server_faults(info, replication, settings),
+        *find_full_memory(memory, "no message can be sent", "Raise maxmemory, or receive what waits."),
         *_find_key_faults(kind, names, group, filled, list_key),
     ]
     user = client.address.server.user or "default"
