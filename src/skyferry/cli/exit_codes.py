@@ -38,7 +38,10 @@ class ExitCode(IntEnum):
         1,
         "The command failed, or the transfer, dead letter or object does not exist. Standard error ends with the reason.",
     )
-    USAGE = 2, "The command line or the configuration is invalid; nothing was changed."
+    USAGE = (
+        2,
+        "The command line or the configuration is invalid, or `server.listen` cannot be opened; nothing was changed.",
+    )
     DEAD_LETTERS = (
         3,
         "`run --until-idle` finished with dead letters: see `skyferry dead-letters list`. `copy` finished, but some objects "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -87,13 +88,20 @@ async def serve(app: ASGIApp, host: str, port: int, settings: ServerSettings = D
         listener.close()
 
 
+_HINTS = {
+    errno.EADDRINUSE: "stop the program that uses the port, or choose another port with --listen",
+    errno.EACCES: "choose a port above 1023 with --listen, or allow this program to open it",
+    errno.EADDRNOTAVAIL: "choose an address of this machine with --listen",
+}
+
+
 async def _listen(host: str, port: int) -> socket.socket:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return _open_listener(*found[0])
     except OSError as error:
         reason = error.strerror or error
-        hint = "stop the program that uses the port, or choose another port with --listen"
+        hint = _HINTS.get(error.errno or 0, "check the host and the port of --listen")
         raise ConfigError(
             f"cannot listen on {_format_host(host)}:{port}: {reason}", where="server.listen", hint=hint
         ) from error

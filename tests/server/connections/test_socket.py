@@ -119,6 +119,13 @@ async def test_a_port_that_is_taken_is_a_configuration_error(service: Service) -
                 pass
 
 
+async def test_an_address_of_another_machine_is_no_port_in_use() -> None:
+    """The hint fits the reason. 192.0.2.0/24 is for documentation (RFC 5737)."""
+    with pytest.raises(ConfigError, match="cannot listen") as caught:
+        await http_server._listen("192.0.2.1", 0)
+    assert "an address of this machine" in caught.value.hint
+
+
 async def test_an_error_inside_ends_it_and_comes_out(service: Service) -> None:
     application = create_app(service, ServerSettings(), CollectorRegistry())
     with pytest.raises(ExceptionGroup, match="unhandled") as caught:
