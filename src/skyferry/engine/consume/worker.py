@@ -70,6 +70,7 @@ class Worker:
         self._executor = SerialExecutor(context, copier, policy.executor, self._in_flight, self._acks, self._trials)
         self._grace = policy.drain
         self._stop, self._late = asyncio.Event(), asyncio.Event()
+        self._receives: set[asyncio.Future[list[Message]]] = set()  # under way
         self._running: dict[asyncio.Task[None], KeyQueue] = {}
 
     @property
@@ -128,6 +129,9 @@ class Worker:
             self._grace = grace
         self._executor.stopping = True
         self._stop.set()
+        if self._policy.in_memory:  # at once, before a message that comes now is taken
+            for asked in self._receives:
+                asked.cancel()
         self._acks.changed.set()
         self._in_flight.waiting.changed.set()
 
@@ -172,11 +176,13 @@ class Worker:
     async def _ask(self, queue: EventQueue, count: int) -> list[Message]:
         """Receive. A call that hangs while the worker drains is cancelled: its messages are redelivered."""
         asked = asyncio.ensure_future(queue.receive(count, self._policy.poll))
+        self._receives.add(asked)
         late = asyncio.ensure_future(self._late.wait())
         try:
             await asyncio.wait({asked, late}, return_when=asyncio.FIRST_COMPLETED)
-            return await asked if asked.done() else []
+            return asked.result() if asked.done() and not asked.cancelled() else []
         finally:
+            self._receives.discard(asked)
             asked.cancel()
             late.cancel()
 
