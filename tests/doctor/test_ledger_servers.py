@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,12 +13,14 @@ from skyferry.config.settings import LedgerSettings, QueueSettings, Settings
 from skyferry.doctor.check import Check, CheckState, CheckSubject
 from skyferry.doctor.ledger.files import check_ledger, check_server
 from skyferry.doctor.ledger.records import check_records
+from skyferry.errors import LedgerError
 from skyferry.ledgers.postgres.status import describe_server
 from skyferry.ports.inspection import LedgerFacts, Unknown
 from skyferry.postgres.address import parse_postgres
 from skyferry.postgres.server_settings import ServerFacts, check_server_settings
 from skyferry.records import Record
 from skyferry.redaction import redact_secrets
+from skyferry.redis.client import RedisClient
 from skyferry.redis.server_settings import check_server_settings as check_redis_settings
 from skyferry.sqlite.filesystem import find_network_filesystem
 from skyferry.testing.servers import PostgresServer, RedisServer, postgres, redis
@@ -184,12 +187,19 @@ async def test_a_wrong_address_is_named(
     assert (fault.name, hint in fault.hint) == ("reach", True)
 
 
+def open_redis(found: Settings) -> RedisClient[LedgerError]:
+    """Return a client of the ledger's server."""
+    maintenance: Any = Opener(found).ledger_maintenance()  # the port has no client, its adapter in Redis has
+    client: RedisClient[LedgerError] = maintenance._client()
+    return client
+
+
 async def test_a_password_is_not_taken_for_a_secret_in_a_hint(
     tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Logs redact what follows `password:`, so no hint has that."""
     monkeypatch.setenv("PGPASSWORD", "wrong")
-    (fault,) = await find_faults(settings(f"postgresql://nobody@{postgres_server.address}/postgres", tmp_path))
+    (fault,) = await find_faults(settings(f"postgresql://stranger@{postgres_server.address}/postgres", tmp_path))
     assert "identity.secret_file, PGPASSWORD" in fault.hint
     assert redact_secrets(fault.hint) == fault.hint
 
@@ -212,7 +222,7 @@ async def test_a_database_that_cannot_keep_every_key_is_named(
 async def test_a_user_of_redis_without_its_password_is_not_taken_for_the_default_one(tmp_path: Path) -> None:
     """A user that the server admits without a password may be named."""
     with redis("--appendfsync", "always") as server:
-        admin = Opener(settings(f"redis://{server.address}/l", tmp_path)).ledger_maintenance()._client()  # type: ignore[union-attr] # Redis has one
+        admin = open_redis(settings(f"redis://{server.address}/l", tmp_path))
         await admin.run(lambda redis: redis.execute_command("ACL", "SETUSER", "closed", "on", ">secret", "~*", "+@all"))
         await admin.run(lambda redis: redis.execute_command("ACL", "SETUSER", "open", "on", "nopass", "~*", "+@all"))
         await admin.close()
@@ -229,7 +239,7 @@ async def test_a_server_of_another_protocol_is_named(tmp_path: Path, postgres_se
 async def test_keys_of_another_program_are_not_touched(tmp_path: Path, redis_server: RedisServer) -> None:
     name = f"doctor-{next(NAMES)}"
     url = f"redis://{redis_server.address}/{name}"
-    client = Opener(settings(url, tmp_path)).ledger_maintenance()._client()  # type: ignore[union-attr] # Redis has one
+    client = open_redis(settings(url, tmp_path))
     await client.run(lambda redis: redis.set(f"{{{name}}}:ledger:counters", "theirs"))
     faults = await find_faults(settings(url, tmp_path))
     assert faults[-1].hint == "Another program uses keys of that name. Use another name in the URL."

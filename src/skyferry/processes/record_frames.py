@@ -53,9 +53,7 @@ class RecordBuffer:
         self._getters = {event: attrgetter("event", *names) for event, names in SENT[detail].items()}
         self._packed: list[Packed] = []
         self._counted = detail == "progress"
-        self._sums: dict[
-            tuple[str, str], list[Any]
-        ] = {}  # by store and operation: the packed record that has their bytes
+        self._sums: dict[tuple[str, str], list[Any]] = {}  # packed records with sums of bytes, by store and operation
         self._send, self._due = send, False
         self.lost = 0  # records that found no room
 

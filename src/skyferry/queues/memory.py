@@ -99,7 +99,7 @@ class QueueState:
             self.lose(message.id)
 
     def lose(self, message_id: str) -> bool:
-        """Delete a message whoever has leased it, as if the queue were purged. Return False if it does not exist."""
+        """Delete a message, leased or not, as if the queue were purged. Return False if it does not exist."""
         if (entry := self._entries.pop(message_id, None)) is None:
             return False
         self._ids.pop(entry.sent.dedup_id, None)

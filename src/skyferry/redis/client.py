@@ -97,7 +97,7 @@ class _Password(CredentialProvider):
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
         self.sent = await self._password()
         if not (self._user or self.sent):
-            return ()  # type: ignore[return-value]  # no AUTH
+            return ()  # type: ignore[return-value]  # redis-py sends no AUTH for it, which its annotation omits
         return self._user or "default", self.sent  # a user without a password may be `nopass`, and is never `default`
 
 

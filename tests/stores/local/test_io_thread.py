@@ -217,7 +217,7 @@ async def test_after_a_step_that_hung_the_event_loop_waits_again(lane: Lane, mon
     go_on.set()
     assert await stuck
 
-    assert await lane.run(stepless(lambda: True)())  # tells that the thread goes on
+    assert await lane.run(stepless(lambda: True)())  # so the thread has continued
     assert await lane.run(stepless(lambda: lane._waits)())
 
 

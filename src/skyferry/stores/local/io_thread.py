@@ -4,7 +4,7 @@ Each system call releases the interpreter's lock and takes it again. Where anoth
 waits for it, which took longer than the calls: a copy from folder to folder made 37 context switches, in twice the time of the
 same copy on a single core. So one thread makes the calls of a turn, those that were requested in one iteration of the event loop,
 while the event loop waits, and no other thread wants the lock. The wait is bounded: on a slow disk, or one that hangs, the event
-loop continues, and more threads help. Only steps that the event loop waited for tell how fast the disk is, because others also
+loop continues, and more threads help. Only steps that the event loop waited for show how fast the disk is, because others also
 wait for the interpreter's lock. Other threads flush, because flushes wait for the disk anyway (`bench.worker` measures it).
 """
 

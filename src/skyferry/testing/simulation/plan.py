@@ -21,9 +21,7 @@ class Plan:
     keys: int = 4
     changes: int = 14
     period: float = 20.0  # seconds over which the changes happen
-    limit: float = (
-        12 * 3600.0
-    )  # seconds after which it must be idle: steps of the clock delay the recovery of lost messages
+    limit: float = 12 * 3600.0  # seconds after which it must be idle; steps of the clock delay the recovery
     crashes: int = 2
     freezes: int = 1
     clock_steps: int = 0  # changes of the wall clock, by an hour at most
