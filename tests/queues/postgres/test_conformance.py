@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from tests.queues.receivers import until_receivers_wait
 
 from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import QueueError
@@ -51,6 +52,7 @@ class PostgresHarness(QueueHarness):
             while any(queue._listener._task and not queue._listener.listening for queue in self.opened):
                 await asyncio.sleep(0.01)
                 await self.clock.advance(0.01)  # a connection that failed is tried again
+        await until_receivers_wait([queue._notifier for queue in self.opened])
         await pool.run(lambda connection: self._move(connection, moved))
         await self.clock.advance(seconds)
         await asyncio.sleep(0.02)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from itertools import count
 
 import pytest
+from tests.queues.receivers import until_receivers_wait
 
 from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import QueueError
@@ -42,6 +43,7 @@ class RedisHarness(QueueHarness):
         """Let receivers look that the clock wakes."""
         real = seconds if seconds == REAL else 0.0
         await asyncio.sleep(real)
+        await until_receivers_wait([queue._notifier for queue in self.opened])
         queue = self.opened[0]
         for key in queue._keys[1:3]:
             moved = {name: score - (seconds - real) * 1000 for name, score in await self.scores(queue, key)}

@@ -85,6 +85,18 @@ async def test_a_waiting_receiver_survives_a_restart(redis_server: RedisServer) 
         assert await asyncio.wait_for(waiting, 20) == [b"x"]
 
 
+async def test_close_ends_a_wait_whose_script_runs(redis_server: RedisServer, url: str) -> None:
+    """The server keeps silent while the connections are closed."""
+    queue, other = open_queue(url), open_queue(url)
+    await run(other, "CLIENT", "PAUSE", "500", "ALL")
+    waiting = asyncio.create_task(queue.receive(1, 60))
+    await asyncio.sleep(0.1)
+    await queue.close()
+    assert await asyncio.wait_for(waiting, 20) == []
+    with pytest.raises(QueueError, match="it is closed"):
+        await queue.receive(1, 60)
+
+
 async def test_a_rotated_password_is_read_again(
     redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

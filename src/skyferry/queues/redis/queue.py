@@ -67,9 +67,17 @@ class RedisQueue:
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         """See `EventQueue`. What a cancelled call had leased comes again when the lease ends."""
-        deadline = self._clock.monotonic() + wait
+        was_open = not self._client.closed
         if wait > 0:
             self._listener.start()
+        try:
+            return await self._receive(limit, self._clock.monotonic() + wait)
+        except QueueError:
+            if was_open and self._client.closed:  # during its script
+                return []
+            raise
+
+    async def _receive(self, limit: int, deadline: float) -> list[Message]:
         while True:
             count = self._notifier.count
             batch, due = await self._take(limit)
