@@ -1,6 +1,19 @@
-"""`python -m skyferry` is `skyferry`."""
+"""The program `skyferry`, also as `python -m skyferry`."""
 
-from skyferry.cli import main
+import signal
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C during its imports ends the process without a traceback."""
+    catches = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # or it is ignored, as in the background
+    if catches:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from skyferry.cli import main as run
+
+    if catches:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    run()
+
 
 if __name__ == "__main__":
     main()

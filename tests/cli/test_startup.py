@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,27 @@ def find_imports(folder: Path, *arguments: str) -> set[str]:
     )
     assert done.returncode in (0, 1), done.stderr
     return set(done.stderr.splitlines()[-1].split()[1:])
+
+
+INTERRUPTED = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, *rest):
+        if name == "skyferry.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, {handler})
+sys.meta_path.insert(0, Interrupting())
+from skyferry.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("handler", "code"), [("signal.default_int_handler", -signal.SIGINT), ("signal.SIG_IGN", 0)])
+def test_an_interrupt_during_the_imports_says_nothing(handler: str, code: int) -> None:
+    """Unless it is ignored, as in the background of a script."""
+    script = INTERRUPTED.replace("{handler}", handler)
+    done = subprocess.run([sys.executable, "-c", script, "version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["version"]])

@@ -18,18 +18,22 @@ from skyferry.errors import ConfigError
 VARIABLE = "SKYFERRY_EVENT_LOOP"
 THRESHOLD = 100_000  # new objects between garbage collections; Python's default is 700
 FILES = 10_240  # open files; macOS allows no more in a process
+FEWEST = 128  # open files: a folder keeps up to 64 locks open, and a copy without a free descriptor would wait for ever
 MMAP_THRESHOLD, LARGE = -3, 2**20  # the parameter of mallopt(3), and bytes
 T = TypeVar("T")
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine like `asyncio.run`, on uvloop where it is installed. Raise ConfigError for a wrong SKYFERRY_EVENT_LOOP."""
+    """Run a coroutine like `asyncio.run`, on uvloop where it is installed.
+
+    Raise ConfigError for a wrong SKYFERRY_EVENT_LOOP, or if too few files may be open.
+    """
     try:
         factory = choose_loop(os.environ.get(VARIABLE, "").strip().lower())
+        raise_file_limit()
     except ConfigError:
         work.close()
         raise
-    raise_file_limit()
     return_large_buffers()
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
@@ -55,12 +59,16 @@ def choose_loop(wanted: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def raise_file_limit() -> None:
-    """Allow this process as many open files as its user may have: each transfer needs two connections."""
+    """Allow this process as many open files as its user may have: each transfer needs two connections. Raise ConfigError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):  # then fewer transfers run at the same time
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < FEWEST:
+        hint = f"raise it to {FEWEST} or more (ulimit -n)"
+        raise ConfigError(f"this process may open only {soft} files", hint=hint)
 
 
 def return_large_buffers() -> None:

@@ -12,6 +12,17 @@ from click.shell_completion import CompletionItem
 from skyferry.cli.command_table import COMMANDS, CommandEntry
 from skyferry.cli.parameters import build_command
 
+OTHER_TOOLS = {  # commands of rclone, s5cmd and aws s3, and what to write
+    "sync": "skyferry copy SRC DST --delete",
+    "cp": "skyferry copy SRC DST",
+    "copyto": "skyferry copy SRC DST",
+    "cat": "skyferry copy URL -",
+    "rcat": "skyferry copy - URL",
+    "pipe": "skyferry copy - URL",
+    "lsl": "skyferry ls -l URL",
+    "lsjson": "skyferry ls --json URL",
+}
+
 
 @cache
 def load_command(entry: CommandEntry) -> click.Command:
@@ -40,6 +51,9 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
+            if error.command_name in OTHER_TOOLS:
+                text = f"No such command '{error.command_name}'. Write `{OTHER_TOOLS[error.command_name]}`."
+                raise click.UsageError(text, ctx) from None
             raise click.exceptions.NoSuchCommand(error.command_name, possibilities=self._entries, ctx=ctx) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:

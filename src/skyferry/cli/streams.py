@@ -80,8 +80,8 @@ def install_streams() -> None:
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # the lowest free number is this one
-            os.open(os.devnull, os.O_RDONLY)  # writing to it fails, as to a closed descriptor
+        except OSError:  # the lowest free number is this one; to use it fails, as with a closed descriptor
+            os.open(os.devnull, os.O_WRONLY if number == 0 else os.O_RDONLY)
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - open until the process ends
     if sys.stdout is None or sys.stdout is sys.__stdout__:

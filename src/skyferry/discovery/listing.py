@@ -146,7 +146,9 @@ class ListingSource:
                 raise ObjectNotFound(
                     "no key matches the wildcard", where=wildcard.text, hint="`skyferry ls` shows the keys"
                 )
-            raise ObjectNotFound("nothing is there, neither an object nor any below it", where=self._ends.source.key)
+            hint = "correct the key: `skyferry ls` shows what there is"
+            message = "nothing is there, neither an object nor any below it"
+            raise ObjectNotFound(message, where=self._ends.source.key, hint=hint)
         self.found.whole = True
 
     async def _send_single(self, meta: ObjectMeta) -> None:

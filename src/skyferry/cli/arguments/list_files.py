@@ -19,20 +19,20 @@ _MARK = b"\xef\xbb\xbf"  # UTF-8 files of some editors begin with it
 def read_lines(option: str, file: str) -> list[str]:
     """Return the lines of a small file. Raises ConfigError."""
     with _open(option, file) as opened:
-        return [_decode(option, file, number, line) for number, line in enumerate(_split(opened), 1)]
+        return [_decode(option, file, number, line) for number, line in enumerate(_read(option, file, opened), 1)]
 
 
 def open_keys(option: str, file: str) -> Callable[[], AsyncIterator[list[str]]]:
     """Open a file of keys, one per line, or separated by NUL; return a function that reads it once, in pages.
 
     A key is taken as it is, without a carriage return at the end or slashes at the beginning. Blank lines are ignored.
-    Raises ConfigError at once for a missing file; the pages raise it for text that is not UTF-8.
+    Raises ConfigError at once for a missing file; the pages raise it for text that is not UTF-8 or cannot be read.
     """
     opened = _open(option, file)
 
     def keys() -> Iterator[str]:
         with opened:
-            for number, line in enumerate(_split(opened), 1):
+            for number, line in enumerate(_read(option, file, opened), 1):
                 if key := _decode(option, file, number, line).lstrip("/"):
                     yield key
 
@@ -51,6 +51,14 @@ def _open(option: str, file: str) -> BufferedReader:
         return open(file, "rb")
     except OSError as error:
         hint = "correct the name of the file, or use - for standard input"
+        raise ConfigError(f"{option}: {error.strerror}", where=file, hint=hint) from error
+
+
+def _read(option: str, file: str, opened: BufferedReader) -> Iterator[bytes]:
+    try:
+        yield from _split(opened)
+    except OSError as error:
+        hint = "name a file that can be read, or connect standard input"
         raise ConfigError(f"{option}: {error.strerror}", where=file, hint=hint) from error
 
 

@@ -62,8 +62,14 @@ def locate_object(text: str, settings: Settings, *, folder: bool = False) -> Obj
     text within a folder, `**` any number of folders; an object with this very key wins, and %2A in a URL is no wildcard.
     """
     scheme, colon, rest = text.partition("://")
+    if not colon:
+        _reject_no_path(text)
     if not colon or scheme == "file":
-        return _local(text, rest if colon else quote(text, safe="/*"), folder, settings)
+        try:
+            return _local(text, rest if colon else quote(text, safe="/*"), folder, settings)
+        except UnicodeEncodeError as error:
+            hint = "rename the file or folder"
+            raise ConfigError("the path is not valid UTF-8", where=text, hint=hint) from error
     location, _, query = rest.partition("?")
     for store in settings.stores.values():
         begin = store.url.partition("?")[0].rstrip("/")
@@ -71,6 +77,16 @@ def locate_object(text: str, settings: Settings, *, folder: bool = False) -> Obj
             key = f"{scheme}://{location}"[len(begin) + 1 :]
             return ObjectLocation(text, _use_sdk(store), unquote(key), wildcard=_parse_wildcard(key, text))
     return _at_cloud(text, scheme, location, query)
+
+
+def _reject_no_path(text: str) -> None:
+    """Raise ConfigError for what is neither a URL nor meant as a path, such as an empty variable of a script or `s3:bucket`."""
+    if not text:
+        raise ConfigError("the path is empty", hint="name a file or folder, such as . for the current folder")
+    first = text.partition("/")[0]
+    if ":" in first and not os.path.lexists(first):
+        hint = f"write s3://BUCKET/KEY or the like; for a local path, write ./{text}"
+        raise ConfigError("nothing here has this name, and it is no URL of a store", where=text, hint=hint)
 
 
 def _at_cloud(text: str, scheme: str, location: str, query: str) -> ObjectLocation:

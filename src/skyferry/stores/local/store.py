@@ -201,7 +201,7 @@ class LocalStore:
     def _steps(self, key: str, function: Callable[..., Steps[T]], *args: object) -> Steps[T]:
         if self._closed:
             raise StoreUnavailable("it is closed", where=self.name)
-        return self._translated(f"{self.name} {key}", function, args)
+        return self._translated(f"{self.name} {key or self._bucket.folder}", function, args)
 
     def _translated(self, where: str, function: Callable[..., Steps[T]], args: tuple[object, ...]) -> Steps[T]:
         try:

@@ -167,7 +167,7 @@ def test_what_does_not_arrive_is_named_and_ends_with_3(cli: Cli, tree: dict[str,
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("absent", "out"), 1, "nothing is there"),
+        (("absent", "out"), 1, "absent: the file or folder does not exist"),
         (("in", "in"), 2, "are the same"),
         (("in", "in/new/"), 2, "inside the source"),
         (("in", "s3://b?secret_key=hunter2"), 2, "remove the secret from the URL"),

@@ -39,7 +39,7 @@ def locate_ends(
 
 def check_ends(source: ObjectLocation, destination: ObjectLocation, *, delete: bool) -> None:
     """Check that one can be copied to the other. Raises ConfigError, NotFound."""
-    if source.path is not None and not source.path.is_dir():
+    if source.path is not None and not _exists(source, source.path):
         raise NotFound("the file or folder does not exist", where=source.text, hint="correct the path")
     if destination.wildcard is not None:
         hint = "write %2A for the character * in a URL"
@@ -60,6 +60,13 @@ def check_ends(source: ObjectLocation, destination: ObjectLocation, *, delete: b
         prefix = source.wildcard.prefix if source.wildcard else source.key
         if not destination.key or f"{prefix.rstrip('/')}/".startswith(f"{destination.key.rstrip('/')}/"):
             raise _mirror_error(source)
+
+
+def _exists(location: ObjectLocation, folder: Path) -> bool:
+    """Return True if the folder of a local store exists, and the file that is named."""
+    from skyferry.stores.local.names import path_of
+
+    return folder.is_dir() and (location.several or os.path.lexists(folder / path_of(location.key)))
 
 
 def _mirror_error(source: ObjectLocation) -> ConfigError:

@@ -58,6 +58,8 @@ class SelectionOptions:
         bool, Option("--ignore-existing", help="Skip objects that exist at the destination, whatever they are.")
     ] = False
 
+    recursive: Annotated[bool, Option("-r", "-R", "--recursive", hidden=True)] = False  # of other tools; it always is
+
     @property
     def given(self) -> list[str]:
         """Return the names of the given options."""

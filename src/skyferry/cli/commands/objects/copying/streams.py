@@ -13,7 +13,7 @@ from skyferry.cli.commands.objects.copying.request import OutputOptions
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
 from skyferry.cli.signals import treat_sigterm_as_interrupt
-from skyferry.errors import ConfigError, ObjectNotFound
+from skyferry.errors import ConfigError, ObjectNotFound, SkyferryError
 
 if TYPE_CHECKING:
     from skyferry.cli.arguments.object_urls import ObjectLocation
@@ -77,5 +77,9 @@ async def _read(location: ObjectLocation, settings: Settings) -> ExitCode:
 
 
 def _read_exactly(length: int) -> bytes:
-    """Read that many bytes from standard input, or fewer at its end."""
-    return sys.stdin.buffer.read(length)
+    """Read that many bytes from standard input, or fewer at its end. Raises SkyferryError."""
+    try:
+        return sys.stdin.buffer.read(length)
+    except OSError as error:
+        hint = "connect it to a pipe or a file"
+        raise SkyferryError(f"it cannot be read: {error.strerror}", where="standard input", hint=hint) from error

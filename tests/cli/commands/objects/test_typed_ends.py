@@ -1,0 +1,106 @@
+"""The ends of a copy as people type them: names of other tools, empty variables, misspelt paths, closed streams."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Cli
+
+from skyferry.cli.exit_codes import ExitCode
+
+SKYFERRY = f"{sys.executable} -m skyferry"
+BAD = os.fsdecode(b"in\xff")
+
+
+@pytest.fixture
+def tree(cli: Cli) -> Cli:
+    """Return the command line in a folder with `in/b/a.txt`."""
+    Path("in/b").mkdir(parents=True)
+    Path("in/b/a.txt").write_bytes(b"a")
+    return cli
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "message"),
+    [
+        (("in", "s3:bucket/x"), 2, "s3:bucket/x: nothing here has this name, and it is no URL of a store"),
+        (("in", "s3:/bucket/x"), 2, "for a local path, write ./s3:/bucket/x"),
+        (("in", "remote:bucket"), 2, "no URL of a store"),
+        (("in", "arn:aws:s3:::bucket"), 2, "no URL of a store"),
+        (("remote:bucket", "out"), 2, "no URL of a store"),
+        (("remote:bucket/*.gz", "out"), 2, "no URL of a store"),
+        (("in", ""), 2, "the path is empty"),
+        (("", "out"), 2, "the path is empty"),
+        ((BAD, "out"), 2, "not valid UTF-8"),
+        (("in", f"{BAD}/"), 2, "not valid UTF-8"),
+        (("im", "out"), 1, "im: the file or folder does not exist"),
+        (("in/b/A.txt", "out"), 1, "in/b/A.txt: the file or folder does not exist"),
+    ],
+)
+def test_what_is_no_path_is_refused_and_nothing_is_made(
+    tree: Cli, ends: tuple[str, str], code: int, message: str
+) -> None:
+    """A copy to `s3:bucket` that makes a folder of this name looks like an upload."""
+    before = sorted(os.listdir())
+    result = tree("copy", *ends)
+    assert (result.code, sorted(os.listdir())) == (code, before)
+    assert message in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_name_with_a_colon_is_a_path_if_it_exists_or_begins_with_a_dot(tree: Cli) -> None:
+    assert tree("copy", "in", "./12:30").code == 0
+    assert tree("copy", "12:30", "back").code == 0
+    assert tree("copy", "12:30/b/*", "again").code == 0
+    assert (Path("back/b/a.txt").exists(), Path("again/a.txt").exists()) == (True, True)
+
+
+@pytest.mark.parametrize("command", [("ls", BAD), ("head", BAD), ("ls", "remote:x"), ("ls", "")])
+def test_other_commands_refuse_the_same(tree: Cli, command: tuple[str, str]) -> None:
+    assert tree(*command).code == ExitCode.USAGE
+
+
+def test_an_unreadable_folder_is_named(tree: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("skyferry.stores.local.blocking.listing._Walk._find_texts", refuse)
+    result = tree("copy", "in", "out")
+    assert f"{Path('in').absolute()}: Permission denied" in result.err
+
+
+@pytest.mark.parametrize("flag", ["-r", "-R", "--recursive"])
+def test_the_flag_of_other_tools_is_accepted(tree: Cli, flag: str) -> None:
+    assert tree("copy", flag, "in", "out").code == 0
+    assert Path("out/b/a.txt").exists()
+
+
+@pytest.mark.parametrize(("name", "text"), [("sync", "copy SRC DST --delete"), ("rcat", "copy - URL")])
+def test_commands_of_other_tools_are_translated(cli: Cli, name: str, text: str) -> None:
+    result = cli(name, "in", "out")
+    assert (result.code, text in result.err) == (ExitCode.USAGE, True)
+
+
+def test_a_closed_standard_input_is_no_empty_object(tree: Cli) -> None:
+    """The object that is there must not give way to one without bytes."""
+    done = run(f"{SKYFERRY} copy - in/b/a.txt <&-")
+    assert (done.returncode, "standard input: it cannot be read" in done.stderr) == (1, True)
+    assert Path("in/b/a.txt").read_bytes() == b"a"
+    for option in ("--files-from", "--filter-from"):
+        done = run(f"{SKYFERRY} copy in out {option} - <&-")
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+
+
+def test_too_few_open_files_are_refused_at_once(tree: Cli) -> None:
+    """A folder keeps its locks open, so a copy would wait for descriptors that are never free again."""
+    done = run(f"ulimit -n 64; {SKYFERRY} copy in out")
+    assert (done.returncode, "this process may open only 64 files" in done.stderr) == (2, True)
+    assert run(f"ulimit -n 128; {SKYFERRY} copy in out").returncode == 0
