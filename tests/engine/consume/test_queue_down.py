@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -150,6 +151,49 @@ async def test_a_drain_does_not_wait_for_a_queue_that_hangs() -> None:
     worker.drain()
     await clock.advance(40)
     assert running.done()
+
+
+class Stubborn(MemoryQueue):
+    """Goes on waiting when its receive is cancelled, as a client library may."""
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        for _ in range(2):
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        return []
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+async def test_a_receive_that_ignores_its_cancellation_does_not_hold_a_drain_up(*, in_memory: bool) -> None:
+    clock = ManualClock()
+    worker = idle(clock, Stubborn("events", clock), policy=WorkerPolicy(in_memory=in_memory))
+    running = asyncio.create_task(worker.run())
+    await clock.advance(1)
+    worker.drain()
+    await clock.advance(0 if in_memory else 5)
+    assert running.done()
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_message_that_comes_just_after_a_drain_is_for_another_worker(*, in_memory: bool, steps: int) -> None:
+    """It is not processed, in any step of the event loop, and nobody has to wait for the end of a lease."""
+    clock, state = ManualClock(), QueueState()
+    queue = MemoryQueue("events", clock, state=state)
+    worker = idle(clock, queue, policy=WorkerPolicy(in_memory=in_memory, poll=60.0))
+    running = asyncio.create_task(worker.run())
+    await clock.advance(1)
+
+    worker.drain()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await queue.send([Outgoing(b"late")])
+    await clock.advance(70)
+
+    assert running.done()
+    assert (await queue.depth()).ready == 1
+    (message,) = await MemoryQueue("events", clock, state=state).receive(1, 0)
+    assert message.body == b"late"
 
 
 async def test_a_drain_ends_receives_of_a_queue_in_memory_at_once() -> None:

@@ -89,9 +89,10 @@ async def test_a_key_that_another_worker_holds_is_asked_for_in_the_ledger() -> N
     async with lab.running(first):
         await lab.until(lambda: store.asked > 0)
         async with lab.running(lab.worker()):
+            first._stop.set()  # it goes on copying, and receives nothing more
+            await lab.clock.advance(1)
             await lab.put("k", b"newer")
             (message,) = await lab.send("k")
-            first._stop.set()  # it receives nothing more, and goes on copying
             await lab.clock.advance(300)
             assert lab.received[message] == 1
             store.gate.set()

@@ -69,8 +69,7 @@ class Worker:
         self._acks = AckBatcher(self._in_flight, context.clock, self._reporter, policy.batch)
         self._executor = SerialExecutor(context, copier, policy.executor, self._in_flight, self._acks, self._trials)
         self._grace = policy.drain
-        self._stop, self._late = asyncio.Event(), asyncio.Event()
-        self._receives: set[asyncio.Future[list[Message]]] = set()  # under way
+        self._stop = asyncio.Event()
         self._running: dict[asyncio.Task[None], KeyQueue] = {}
 
     @property
@@ -129,9 +128,6 @@ class Worker:
             self._grace = grace
         self._executor.stopping = True
         self._stop.set()
-        if self._policy.in_memory:  # at once, before a message that comes now is taken
-            for asked in self._receives:
-                asked.cancel()
         self._acks.changed.set()
         self._in_flight.waiting.changed.set()
 
@@ -143,11 +139,9 @@ class Worker:
             keeper = group.create_task(
                 LeaseKeeper(self._context, self._in_flight).run(self._queues), name="keep leases"
             )
-            hurry = group.create_task(self._hurry(), name="end receives")
             await asyncio.wait([*receivers, resumer])
             await self._release_all()
             keeper.cancel()
-            hurry.cancel()
 
     async def _receive(self, queue: EventQueue, group: asyncio.TaskGroup) -> None:
         failures = 0
@@ -176,21 +170,19 @@ class Worker:
     async def _ask(self, queue: EventQueue, count: int) -> list[Message]:
         """Receive. A call that hangs while the worker drains is cancelled: its messages are redelivered."""
         asked = asyncio.ensure_future(queue.receive(count, self._policy.poll))
-        self._receives.add(asked)
-        late = asyncio.ensure_future(self._late.wait())
+        late = asyncio.ensure_future(self._wait_until_late())
         try:
             await asyncio.wait({asked, late}, return_when=asyncio.FIRST_COMPLETED)
-            return asked.result() if asked.done() and not asked.cancelled() else []
+            return await asked if asked.done() else []
         finally:
-            self._receives.discard(asked)
-            asked.cancel()
+            asked.cancel()  # it may ignore this
             late.cancel()
 
-    async def _hurry(self) -> None:
+    async def _wait_until_late(self) -> None:
+        """Wait for a drain, and then for receives to end by themselves: one that is cancelled may have leased messages."""
         await self._stop.wait()
         if not self._policy.in_memory:
             await self._context.clock.sleep(self._policy.poll + FAREWELL)
-        self._late.set()
 
     def _pause(self) -> float:
         """Return the seconds to pause receives, because the waiting room is overfull or no message could be processed."""
@@ -241,7 +233,17 @@ class Worker:
         self._reporter.report_receive(queue.name, len(messages))
         batch = [LeasedMessage(queue, m) for m in messages]
         self._in_flight.messages.update(dict.fromkeys(batch))
-        await self._begin(batch, group)
+        if self._stop.is_set():  # they came during a drain
+            self._give_back(batch)
+        else:
+            await self._begin(batch, group)
+
+    def _give_back(self, batch: Sequence[LeasedMessage]) -> None:
+        """Release messages at once, as all that wait."""
+        self._acks.give_back()
+        for leased in batch:
+            leased.retry_at = self._context.clock.time()
+        self._acks.finish(batch)
 
     async def _begin(self, batch: list[LeasedMessage], group: asyncio.TaskGroup) -> None:
         """Parse, match and claim one batch. Start its new transfers, and finish settled messages. Raises LedgerError."""
