@@ -7,9 +7,11 @@ lost may be done again. A dead letter may be lost, and if its message is moved b
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextvars import Context
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +20,11 @@ from tests.simulation.planted import deletes_without_a_look
 from tests.simulation.test_simulation import Trace
 
 from skyferry.engine.consume.worker import Worker
-from skyferry.testing.simulation.plan import Plan, plan_for
+from skyferry.errors import MessageLost
+from skyferry.ports import Clock, Dead, Ledger, Settlement
+from skyferry.testing.simulation.ledgers import MemoryEngine
+from skyferry.testing.simulation.plan import LONG_POLL, Plan, plan_for
+from skyferry.testing.simulation.rules import Rules
 from skyferry.testing.simulation.world import Simulation
 
 SEEDS = 100
@@ -47,6 +53,57 @@ def test_a_ledger_that_lost_its_last_second_lets_no_old_version_win() -> None:
     assert sum(bool(transfers) for _, _, transfers, _, _ in worlds) > SEEDS / 10
     assert sum(bool(claims) for _, _, _, claims, _ in worlds) > SEEDS / 10
     assert sum(recovered for *_, recovered in worlds) > SEEDS / 20
+
+
+class LostRedrives(MemoryEngine):
+    """A ledger that loses its last second between the settlement of a recovery and its redrive, once in each world."""
+
+    rules: Rules
+    lost = False
+
+    def open(self, owner: str) -> Ledger:
+        ledger: Any = super().open(owner)
+        settle = ledger.settle
+
+        async def settle_and_lose(settlements: Sequence[Settlement]) -> list[bool]:
+            recorded: list[bool] = await settle(settlements)
+            if not self.lost and any(recorded) and is_recovery(settlements):
+                self.lost = True
+                asyncio.get_running_loop().create_task(self._lose(), context=Context())
+                await self._clock.sleep(0.01)  # the loss begins
+            return recorded
+
+        ledger.settle = settle_and_lose
+        return ledger  # type: ignore[no-any-return]  # a method is replaced
+
+    async def _lose(self) -> None:
+        with self.rules.forget_claims():
+            await self.lose_second(self.rules.forgotten)
+
+
+def is_recovery(settlements: Sequence[Settlement]) -> bool:
+    deaths = [each.outcome for each in settlements if isinstance(each.outcome, Dead)]
+    return any(death.failure.kind == MessageLost.kind for death in deaths)
+
+
+def test_a_letter_whose_redrive_the_ledger_forgets_is_redriven_again() -> None:
+    """By the worker that redrove it: it may have the role for as long as it runs."""
+    broken, lost = {}, 0
+    for seed in range(SEEDS // 4):
+        engines = list[LostRedrives]()
+
+        def make(clock: Clock, engines: list[LostRedrives] = engines) -> LostRedrives:
+            engines.append(LostRedrives(clock))
+            return engines[0]
+
+        plan = replace(plan_for(seed), workers=1, crashes=0, losses=2, poll=LONG_POLL)
+        world = Simulation(seed, plan, engine=make)
+        engines[0].rules = world._rules
+        if found := world.run():
+            broken[seed] = found
+        lost += engines[0].lost
+    assert not broken
+    assert lost > SEEDS // 8
 
 
 def fences_go_back(worker: Any) -> None:

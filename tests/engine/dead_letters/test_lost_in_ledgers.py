@@ -16,10 +16,11 @@ from tests.ledgers.redis.places import RedisHarness
 from tests.ledgers.sqlite.test_ledger import SqliteHarness
 
 from skyferry.clock import SystemClock
-from skyferry.engine.dead_letters.lost_messages import LOST
+from skyferry.engine.dead_letters.lost_messages import LOST, PAUSE
+from skyferry.errors import MessageLost
 from skyferry.events.native import encode_event
 from skyferry.model import Position, State
-from skyferry.ports import Outgoing, Released, Settlement
+from skyferry.ports import Filter, Outgoing, Released, Settlement
 from skyferry.queues.memory import MemoryQueue
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.ledger import LedgerHarness
@@ -121,6 +122,42 @@ async def test_a_redis_that_lost_its_last_second(scene: Scene, redis_server: Red
         await work_until_settled(scene)
         assert await scene.states([transfer]) == [(State.DONE, "")]
         assert (await scene.lab.destination.head("k")).version == version
+        await client.close()
+    finally:
+        await harness.close()
+
+
+async def test_a_redis_that_forgets_only_the_redrive(scene: Scene, redis_server: RedisServer) -> None:
+    """The letter is redriven again in the next round, by the worker that keeps the role."""
+    harness = RedisHarness(redis_server)
+    try:
+        scene.ledger = await harness.open("here")
+        lost = scene.transfers("k")
+        await (await harness.open("gone")).claim(lost)
+        client, keys = harness.client(), await harness.keys()
+        redrive, redriven = scene.ledger.redrive, list[list[tuple[State, str]]]()
+
+        async def forget_once(where: Filter, ids: Sequence[str] | None = None) -> int:
+            if ids is None:  # of a round, not of a page
+                return int(await redrive(where))
+            scene.ledger.redrive = redrive
+            saved = await client.run(lambda redis: save_keys(redis, keys))
+            count: int = await redrive(where, ids)
+            redriven.append(await scene.states(lost))
+            await client.run(lambda redis: restore_keys(redis, saved))
+            return count
+
+        scene.ledger.redrive = forget_once
+        await harness.pass_time(LOST + 1)
+        running = asyncio.create_task(scene.recovery().run())
+        await scene.clock.advance(LOST + 1)
+        async with asyncio.timeout(60):
+            while not redriven or (await scene.states(lost))[0][0] is not State.RETRY:
+                await asyncio.sleep(0.02)
+                await scene.clock.advance(PAUSE)
+        running.cancel()
+        assert redriven == [[(State.RETRY, MessageLost.kind)]]
+        assert await scene.ledger.count_redriven() == 1
         await client.close()
     finally:
         await harness.close()

@@ -6,8 +6,8 @@ purged. The transfer would then wait for ever, and count as lag.
 
 Such a transfer becomes a dead letter that is redriven at once, so the ledger replaces the message. Any worker takes it, looks
 at source and destination as for every redriven letter, and adopts a copy that is there. Nothing is sent to a queue: workers
-often may not send, and an event of a queue would get another transfer id. If the process ends between the two steps, the dead
-letter stays until the next process with the role redrives it.
+often may not send, and an event of a queue would get another transfer id. If the process ends between the two steps, or the
+ledger forgets the second one, the next round redrives the letter.
 
 If the message exists after all, whichever comes second finds the transfer settled.
 """
@@ -15,6 +15,7 @@ If the message exists after all, whichever comes second finds the transfer settl
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
@@ -66,19 +67,21 @@ class LostMessageRecovery:
 
         What waited while no worker ran, a queue was down or a store was blocked has the same time to be processed afterwards.
         """
-        self._calm_since, left = self._context.clock.monotonic(), True
+        self._calm_since = self._context.clock.monotonic()
         while True:
             await confirm()
             calm = self._is_calm()
-            try:
-                if left:  # letters of a process that ended, or lost its ledger, before it redrove them
-                    await self._context.ledger.redrive(Filter(reason=MessageLost.kind))
-                left = False
+            with suppress(LedgerError):  # the next round continues from the same page
+                await self._redrive_letters()
                 if calm:
                     await self.recover_page()
-            except LedgerError:  # the next round continues from the same page
-                left = True
             await self._context.clock.sleep(PAUSE)
+
+    async def _redrive_letters(self) -> None:
+        """Redrive the letters that a process has left which ended first, or whose redrive was forgotten by the ledger."""
+        ledger = self._context.ledger
+        if any(reason == MessageLost.kind for _, reason, _ in await ledger.count_dead_letters()):
+            await ledger.redrive(Filter(reason=MessageLost.kind))
 
     async def recover_page(self) -> int:
         """Process the transfers of one page again whose message is lost. Return their number. Raises LedgerError."""
