@@ -20,6 +20,7 @@ class RawServer:
         self._scripts = scripts
         self.connections = 0
         self.requests: list[bytes] = []  # heads
+        self.bodies: list[bytes] = []  # of all requests that were read whole
         self.open = 0  # connections that have not ended
 
     async def read(self, reader: asyncio.StreamReader) -> None:
@@ -27,7 +28,7 @@ class RawServer:
         head = await reader.readuntil(b"\r\n\r\n")
         self.requests.append(head)
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
+        self.bodies.append(await reader.readexactly(length))
 
     def answer(self, *pieces: bytes, pause: float = 0.0) -> Serve:
         """Return a script that reads a request and sends a response, for as long as there are requests."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections import deque
 from collections.abc import AsyncIterator
 from typing import cast
 
@@ -16,7 +15,7 @@ from tests.clouds.http.test_response_parser import GOOD, IRREGULAR
 from skyferry.clouds.http.connection import HttpConnection
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.pool import ConnectionPool
-from skyferry.clouds.http.request import HttpOrigin
+from skyferry.clouds.http.request import HttpOrigin, PlainRequest
 from skyferry.clouds.http.response_parser import ResponseParser
 from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
@@ -289,11 +288,12 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.Mo
 
 
 async def test_large_bodies_arrive_whole_both_ways() -> None:
-    body, server = bytes(range(256)) * 1024, RawServer()
+    body, server = bytes(range(256)) * 8192, RawServer()
     server.add(server.answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (8 * len(body)), *[body] * 8))
     async with server.run() as url, client(url) as http:
         got = await http.exchange("PUT", url, {}, (body[:100_000], body[100_000:]), limit=8 * len(body))
         assert got.body == body * 8
+    assert server.bodies == [body]
 
 
 async def test_what_would_add_a_header_is_never_sent() -> None:
@@ -337,7 +337,8 @@ async def test_a_connection_that_ended_before_its_request_is_lost_at_once() -> N
         pool = ConnectionPool(origin, sweep, limits)
         connection = await pool.connect()
         await asyncio.sleep(0.1)  # the end arrives
+        request = PlainRequest(origin, "GET", b"GET / HTTP/1.1\r\n\r\n", (), idempotent=True)
         with pytest.raises(ConnectionLost, match="before the request"):
-            await connection.exchange(deque([b"GET / HTTP/1.1\r\n\r\n"]), ResponseParser("GET", 1000, 1000), 30.0)
+            await connection.exchange(request, ResponseParser("GET", 1000, 1000), 30.0)
         await pool.close()
     sweep.stop()

@@ -67,7 +67,7 @@ async def test_no_more_than_a_part_is_in_memory(monkeypatch: pytest.MonkeyPatch)
     await bench.put(DATA)
     assert isinstance(await bench.run(), Done)
     assert sizes == [len(DATA)]
-    assert max(pieces[1:]) == PART // 4
+    assert max(pieces[1:]) == PART // 2
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """HTTP client for all clouds. Each request is sent once (the engine decides on retries), and the answer is read whole
 and raw. Network failures become Skyferry's errors. Each adapter interprets the answers itself.
 
-Plain requests go through PlainClient, which costs less than half of aiohttp; all others go through aiohttp.
+Plain requests go through PlainClient, which costs less than half of aiohttp; those through a proxy, or with anything unusual, go
+through aiohttp.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ from skyferry.redaction import find_secrets, may_repeat_secrets, redact_values
 
 if TYPE_CHECKING:
     from skyferry.clouds.http.sessions import SessionClient
-
-PLAIN = 256 * 2**10  # bytes; a larger body goes through aiohttp
 
 
 class Http:
@@ -57,12 +56,11 @@ class Http:
 
         `url` is already encoded. Redirects are not followed. The parts of a body are sent one after the other.
         `working`: the provider copies or joins objects before it answers, and may be silent for long.
-        Raise ConnectionLost, StoreTimeout (after `read_timeout` without progress), or StoreError for more than `limit` bytes.
+        Raise ConnectionLost, StoreTimeout (after `read_timeout` without progress), StoreError for more than `limit` bytes, or
+        the BodyFailed of a streamed body.
         """
         parts = (body,) if isinstance(body, bytes | memoryview) else body
-        request = None
-        if self._proxy is None and isinstance(parts, tuple) and sum(map(len, parts)) <= PLAIN:
-            request = encode_request(method, url, headers, parts)
+        request = encode_request(method, url, headers, parts) if self._proxy is None else None
         if not self._slots.take():
             await self._slots.wait()
         try:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncGenerator
+from math import inf
 from typing import cast
 
+from skyferry.bodies import StreamedBody
 from skyferry.clouds.http.limits import Limits
+from skyferry.clouds.http.request import PlainRequest, split_body
 from skyferry.clouds.http.response_parser import ResponseParser
 from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
@@ -24,6 +28,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._pieces: deque[bytes | memoryview] = deque()  # of the request, not yet given to the transport
         self._paused = False
+        self._streaming = False  # more of the body is being read
+        self._taken: asyncio.Future[None] | None = None  # the transport has sent all pieces so far
         self._parser: ResponseParser | None = None
         self._done: asyncio.Future[None] | None = None  # the end of the current exchange
         self._first_byte = limits.read_timeout
@@ -37,29 +43,32 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Return True if another request may be sent: the last response ended exactly, and nothing followed it."""
         return self._reusable and self._transport is not None and not self._transport.is_closing()
 
-    async def exchange(self, pieces: deque[bytes | memoryview], parser: ResponseParser, first_byte: float) -> None:
+    async def exchange(self, request: PlainRequest, parser: ResponseParser, first_byte: float) -> None:
         """Send a request, and feed the response to `parser`. `first_byte`: seconds until the response begins.
 
-        Raise ConnectionLost, StoreTimeout, or what the parser raises. After an error, or a cancellation, the connection is
-        closed.
+        The time that a streamed body takes to be read does not count. Raise ConnectionLost, StoreTimeout, BodyFailed, or what
+        the parser raises. After an error, or a cancellation, the connection is closed.
         """
         if (
             self._transport is None or self._transport.is_closing()
         ):  # since it was opened: its end is not reported again
             raise ConnectionLost("the server closed the connection before the request")
-        self._pieces, self._parser, self._first_byte = pieces, parser, first_byte
-        self._reusable = False
-        self._ends = self._loop.time() + self._limits.total_timeout
+        self._pieces, self._parser, self._first_byte = request.split(), parser, first_byte
+        self._reusable, self._streaming = False, request.stream is not None
+        self._ends = inf if self._streaming else self._loop.time() + self._limits.total_timeout
         done = self._done = self._loop.create_future()
         try:
             self._send()
             self._sweep.watch(self)
+            if request.stream is not None:
+                await self._send_stream(request.stream, done)
             await done
-            self._reusable = parser.keep_alive and not parser.excess and not self._pieces and not self._paused
+            unsent = self._pieces or self._paused or self._streaming
+            self._reusable = parser.keep_alive and not parser.excess and not unsent
         finally:
             self._sweep.forget(self)
-            self._parser = self._done = None
-            self._pieces = deque()
+            self._parser = self._done = self._taken = None
+            self._pieces, self._streaming = deque(), False
             if not self._reusable:
                 self.abort()
 
@@ -120,11 +129,46 @@ class HttpConnection(asyncio.BufferedProtocol):
         if self._done is not None and not self._done.done():
             self._send()
 
+    async def _send_stream(self, body: StreamedBody, done: asyncio.Future[None]) -> None:
+        """Send a body while it is read, one part after the other, until it or the exchange ends."""
+        done.add_done_callback(self._notice_taken)
+        parts, size = body.pieces(), 0
+        try:
+            async for part in parts:
+                size += len(part)
+                if size > body.size:  # the server would take the beginning for the whole
+                    break
+                self._pieces.extend(split_body(part))
+                self._send()
+                if (self._pieces or self._paused) and not done.done():
+                    self._taken = self._loop.create_future()
+                    await self._taken
+                if done.done():  # the server has answered before it has the body, or is gone
+                    return
+                del part  # its memory is free for the next one
+        finally:
+            if isinstance(parts, AsyncGenerator):
+                await parts.aclose()
+            if done.done():
+                done.exception()  # the error of the body comes before it, and asyncio would report it as never retrieved
+        if size != body.size:
+            raise ConnectionLost(f"the body has {size} bytes or more, {body.size} were announced")
+        self._streaming, self._ends = False, self._loop.time() + self._limits.total_timeout
+        self._send()
+
+    def _notice_taken(self, _: object = None) -> None:
+        if self._taken is not None and not self._taken.done():
+            self._taken.set_result(None)
+
     def _send(self) -> None:
         """Give pieces to the transport until it has enough. Each has `read_timeout` to be taken."""
         while self._pieces and not self._paused and self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._pieces.popleft())
-        self._move_deadline(self._limits.read_timeout if self._pieces or self._paused else self._first_byte)
+        if self._pieces or self._paused:
+            self._move_deadline(self._limits.read_timeout)
+            return
+        self._move_deadline(inf if self._streaming else self._first_byte)
+        self._notice_taken()
 
     def _move_deadline(self, seconds: float) -> None:
         before, self.deadline = self.deadline, min(self._loop.time() + seconds, self._ends)

@@ -1,4 +1,4 @@
-"""A fast client for plain requests: a direct connection, and a body of moderate size in memory.
+"""A fast client for plain requests: those with a direct connection and nothing unusual in URL and headers.
 
 docs/decisions/0030-a-fast-path-for-plain-requests.md explains why it exists.
 """
@@ -28,12 +28,13 @@ class PlainClient:
         """Send a request, and feed its response to `parser`. `first_byte`: seconds until the response begins.
 
         A kept connection that the server has closed is replaced once, if the request is idempotent and no byte of the
-        response has come. Raise ConnectionLost, StoreTimeout, or what the parser raises.
+        response has come; a streamed body begins anew. Raise ConnectionLost, StoreTimeout, BodyFailed, or what the parser
+        raises.
         """
         pool = self._pools.get(request.origin) or self._open_pool(request.origin)
         if (kept := pool.take()) is not None:
             try:
-                return await kept.exchange(request.split(), parser, first_byte)
+                return await kept.exchange(request, parser, first_byte)
             except ConnectionLost:
                 if parser.begun or not request.idempotent:
                     raise
@@ -41,7 +42,7 @@ class PlainClient:
                 pool.give_back(kept)
         opened = await pool.connect()
         try:
-            return await opened.exchange(request.split(), parser, first_byte)
+            return await opened.exchange(request, parser, first_byte)
         finally:
             pool.give_back(opened)
 

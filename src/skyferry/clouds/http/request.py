@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from skyferry import __version__
+from skyferry.bodies import StreamedBody
 from skyferry.frozen import dataclass
 
 USER_AGENT = f"skyferry/{__version__}"
 METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST"})
-PIECE = 64 * 2**10  # bytes that are given to a transport at once
+JOINED = 64 * 2**10  # bytes of a request up to which head and body are one piece
+PIECE = 256 * 2**10  # bytes that are given to a transport at once
 _ORIGIN = re.compile(r"(https?)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 _TARGET = re.compile(r"/[!-\"$-~]*")  # visible ASCII without the # of a fragment
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -50,18 +52,26 @@ class PlainRequest:
     origin: HttpOrigin
     method: str
     head: bytes
-    body: tuple[bytes, ...]
+    body: tuple[bytes, ...]  # its parts in memory
     idempotent: bool  # it may be sent twice (RFC 9110, 9.2.2)
+    stream: StreamedBody | None = None  # the body, if it is not in memory
 
     def split(self) -> deque[bytes | memoryview]:
-        """Return the pieces to send: one, if the request is small."""
-        if len(self.head) + sum(map(len, self.body)) <= PIECE:
+        """Return the pieces to send, without those of a stream: one, if they are small."""
+        if len(self.head) + sum(map(len, self.body)) <= JOINED:
             return deque([b"".join((self.head, *self.body))])
-        views = (memoryview(part)[at : at + PIECE] for part in self.body for at in range(0, len(part), PIECE))
-        return deque([self.head, *views])
+        return deque([self.head, *(piece for part in self.body for piece in split_body(part))])
 
 
-def encode_request(method: str, url: str, headers: Mapping[str, str], body: tuple[bytes, ...]) -> PlainRequest | None:
+def split_body(data: bytes) -> Iterator[memoryview]:
+    """Yield the pieces to send, without copies."""
+    view = memoryview(data)
+    return (view[at : at + PIECE] for at in range(0, len(view), PIECE))
+
+
+def encode_request(
+    method: str, url: str, headers: Mapping[str, str], body: tuple[bytes, ...] | StreamedBody
+) -> PlainRequest | None:
     """Return the request; None if anything in it is unusual.
 
     `url` is already encoded.
@@ -82,14 +92,16 @@ def encode_request(method: str, url: str, headers: Mapping[str, str], body: tupl
         lines.append(f"host: {origin.authority}")
     if "user-agent" not in names:
         lines.append(f"user-agent: {USER_AGENT}")
-    lines.append(f"content-length: {sum(map(len, body))}\r\n\r\n")
+    stream, body = (body, ()) if isinstance(body, StreamedBody) else (None, body)
+    lines.append(f"content-length: {stream.size if stream else sum(map(len, body))}\r\n\r\n")
     text = "\r\n".join(lines)
     ends = len(lines) + 1
     if text.count("\n") != ends or text.count("\r") != ends or "\0" in text:  # a value would add a header
         return None
     try:
         # A range belongs to an upload that goes on behind it.
-        return PlainRequest(origin, method, text.encode(), body, method != "POST" and "content-range" not in names)
+        idempotent = method != "POST" and "content-range" not in names
+        return PlainRequest(origin, method, text.encode(), body, idempotent, stream)
     except UnicodeEncodeError:
         return None
 

@@ -24,7 +24,7 @@ from skyferry.frozen import dataclass
 from skyferry.model import Checksums, ObjectMeta
 from skyferry.ports import ANY, ObjectData, Precondition, Skipped
 
-AHEAD = 4  # pieces in memory, together as large as a part: one is sent while the others are read
+AHEAD = 2  # pieces in memory, together as large as a part: one is sent while the next is read. Smaller ones cost the source more
 
 
 class StreamedRequest:
