@@ -17,6 +17,7 @@ from skyferry.errors import LedgerError
 from skyferry.ledgers.postgres.status import describe_server
 from skyferry.ports.inspection import LedgerFacts, Unknown
 from skyferry.postgres.address import parse_postgres
+from skyferry.postgres.schema import SchemaState
 from skyferry.postgres.server_settings import ServerFacts, check_server_settings
 from skyferry.records import Record
 from skyferry.redaction import redact_secrets
@@ -120,13 +121,17 @@ def test_settings_of_redis(changed: dict[str, str], said: str) -> None:
 
 def test_a_pooler_and_missing_rights_are_noticed() -> None:
     address = parse_postgres("postgresql://localhost/d", "", names=0, allow_plain=False)
-    facts = ServerFacts("ferry", "15", tls=True, is_standby=False, may_create=False, is_pooled=True, skew=0.0)
-    found = describe_server(address, facts, [], is_made=False)
-    assert [each.hint for each in found.wrong] == [
-        "Grant ferry CREATE on the database, or run `skyferry ledger migrate --create` with a role that owns it."
-    ]
+    facts = ServerFacts("ferry", "15", tls=True, is_standby=False, is_pooled=True, skew=0.0)
+    found = describe_server(address, facts, [], SchemaState("skyferry", 0, ("0001 expand: tables",), may_apply=False))
+    assert [each.what for each in found.wrong] == ["the role ferry may not create its tables in schema skyferry"]
+    assert found.wrong[0].hint.endswith("or run `skyferry ledger migrate --create` with a role that owns it.")
+    older = describe_server(address, facts, [], SchemaState("skyferry", 3, ("0004 expand: room",), may_apply=False))
+    assert [each.what for each in older.wrong] == ["the role ferry may not apply 0004 expand: room in schema skyferry"]
+    assert older.notes[-1] == "schema skyferry of version 3; the next start applies 0004 expand: room"
     assert "pooler=transaction" in found.doubtful[0].hint
-    expected = describe_server(replace(address, pooler="transaction"), facts, [], is_made=True)
+    expected = describe_server(
+        replace(address, pooler="transaction"), facts, [], SchemaState("skyferry", 4, (), may_apply=False)
+    )
     assert (expected.wrong, expected.doubtful) == ((), ())
 
 

@@ -12,6 +12,7 @@ from skyferry.frozen import dataclass
 from skyferry.ports.inspection import Unknown
 
 OUTAGE = "Make sure that it is up and reachable from here, then repeat the check."
+FIRST_RUN = "The first `skyferry run` creates it."
 REFUSED = "Look up this error in the documentation of the provider."
 
 

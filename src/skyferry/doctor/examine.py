@@ -12,7 +12,7 @@ from skyferry.config.settings import QueueSettings, RouteSettings, Settings
 from skyferry.config.urls import resolve_queue, resolve_store
 from skyferry.doctor import facts as bucket_facts
 from skyferry.doctor import leases as holds
-from skyferry.doctor.check import Check, CheckState, CheckSubject
+from skyferry.doctor.check import FIRST_RUN, Check, CheckState, CheckSubject
 from skyferry.doctor.copy_time import ReadSpeed
 from skyferry.doctor.events import notifications as notices
 from skyferry.doctor.events.canary import Canary
@@ -26,7 +26,7 @@ from skyferry.doctor.stores import NOTHING, StoreExamination, make_canary_key
 from skyferry.engine.telemetry import NullObserver
 from skyferry.errors import SkyferryError
 from skyferry.model import Change, ObjectEvent
-from skyferry.ports import Clock
+from skyferry.ports import Clock, DurableQueue
 from skyferry.ports.inspection import DELETE, BucketFacts, InspectableQueue, Notice, QueueFacts, Unknown
 from skyferry.routing.origins import Origin
 from skyferry.routing.routes import Routes
@@ -36,7 +36,6 @@ from skyferry.wiring.services import identify_services
 REMOVE = "Run with --events to write and delete a canary at the source."
 
 SPARED = "has messages, and its redrive policy leaves no spare receives"
-FIRST_RUN = "The first `skyferry run` creates it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +114,8 @@ class _Doctor:
     async def _reached(self, settings: QueueSettings) -> Check:
         place, clock = CheckSubject("queue", settings.name), self.opener.clock
         try:
+            if file := self.opener.durable_queue(settings):
+                return await self._reach_file(place, file)
             queue = self.opener.queue(settings.name)
         except SkyferryError as error:
             return place.failed("reach", error)
@@ -136,10 +137,19 @@ class _Doctor:
         said += [f"waiting messages: {depth.ready:,}"] if depth.ready >= 0 else []
         return place.ok("reach", ", ".join(said))
 
+    async def _reach_file(self, place: CheckSubject, file: DurableQueue) -> Check:
+        """Read a queue in a file, which opening it would create or change. Raises QueueError."""
+        if not await file.exists():
+            return place.unknown("reach", f"{file.where} does not exist yet", FIRST_RUN)
+        began = self.opener.clock.monotonic()
+        depth = await file.read_depth()
+        self.waiting[place.name], self.taken[place.name] = depth.ready, self.opener.clock.monotonic() - began
+        return place.ok("reach", f"waiting messages: {depth.ready:,}")
+
     async def _queue(self, settings: QueueSettings, reached: Check) -> list[Check]:
         place, facts = CheckSubject("queue", settings.name), self._queue_facts(settings.name)
         checks = [reached, *await files.check_queue(self.opener, settings)]
-        if reached.state is CheckState.WRONG:
+        if reached.state is not CheckState.OK:
             return checks
         if facts:
             who = resolve_queue(settings).settings.identity
@@ -168,6 +178,8 @@ class _Doctor:
             return []
         place = CheckSubject("queue", wanted.name)
         try:
+            if file := self.opener.durable_queue(wanted):
+                return [await self._reach_file(place, file)]
             queue = self.opener.dead_letters()
             assert queue is not None  # it is configured
             try:

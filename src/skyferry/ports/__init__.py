@@ -50,7 +50,7 @@ from skyferry.ports.ledger import (
     held_id,
 )
 from skyferry.ports.observer import Observer
-from skyferry.ports.queue import DeadLetterSink, Depth, EventQueue, Message, Outgoing
+from skyferry.ports.queue import DeadLetterSink, Depth, DurableQueue, EventQueue, Message, Outgoing
 from skyferry.ports.store import ANY, CopySource, ObjectData, ObjectStore, Precondition
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "DeadLetters",
     "Depth",
     "Done",
+    "DurableQueue",
     "EventQueue",
     "Filter",
     "Heartbeat",

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from skyferry.frozen import dataclass
 from skyferry.model import ObjectEvent, Priority, QueueTraits
-from skyferry.ports.ledger import DeadLetter
+from skyferry.ports.ledger import DeadLetter, Durable
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,13 @@ class EventQueue(Protocol):
 
     async def close(self) -> None:
         """Free connections and threads. Leases end by time, or at once with `traits.frees_on_close`. Idempotent."""
+
+
+class DurableQueue(Durable, Protocol):
+    """A queue that Skyferry stores, seen from outside."""
+
+    async def read_depth(self) -> Depth:
+        """Return the numbers of messages of a queue that exists. Raises QueueError if it is none, or too new."""
 
 
 class DeadLetterSink(Protocol):

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
+from skyferry.frozen import dataclass
+from skyferry.ports.inspection import Wrong
 from skyferry.postgres.pool import Connection
 from skyferry.sql.schema_steps import SchemaHistory, SchemaStep, SchemaVersion
 
@@ -23,6 +25,12 @@ PAUSE = 1.0  # seconds between two tries
 _COMMENT = re.compile(r"skyferry (\w+) (\d+)(?:, compatible from (\d+))?")
 _READ = """SELECT coalesce(obj_description(c.oid, 'pg_class'), '') FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2"""
+_MAY_APPLY = """SELECT CASE
+    WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+    ELSE has_schema_privilege(n.oid, 'CREATE') AND (c.oid IS NULL OR pg_has_role(c.relowner, 'USAGE'))
+END
+FROM (VALUES (1)) AS one LEFT JOIN pg_namespace AS n ON n.nspname = $1
+LEFT JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = $2"""
 _EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
 Permit = Callable[[Connection, SchemaStep], Awaitable[None]]  # raises an error if a step must wait
 
@@ -50,6 +58,44 @@ async def read_schema_version(connection: Connection, schema: str, history: Sche
         )
         raise history.error(problem, where=f"schema {schema}", hint=hint)
     return SchemaVersion(int(match[2]), int(match[3] or match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """The tables as they are, and what the first start does about them."""
+
+    schema: str  # the name
+    version: int  # 0 = there are no tables
+    pending: tuple[str, ...]  # expansions, which each start applies
+    may_apply: bool  # the role may
+
+    @property
+    def note(self) -> str:
+        """The state, for people."""
+        if not self.version:
+            return f"schema {self.schema}, whose tables the first start creates"
+        steps = f" of version {self.version}; the next start applies {', '.join(self.pending)}" if self.pending else ""
+        return f"schema {self.schema}{steps}"
+
+    def find_fault(self, role: str, remedy: str) -> Wrong | None:
+        """Return why the first start will fail, if it will. `remedy` applies the steps."""
+        if self.may_apply or not self.pending:
+            return None
+        steps = "create its tables" if not self.version else f"apply {', '.join(self.pending)}"
+        grant = f"Grant {role} CREATE on the schema if it exists, otherwise on the database"
+        return Wrong(
+            f"the role {role} may not {steps} in schema {self.schema}",
+            f"{grant}; or run {remedy} with a role that owns it.",
+        )
+
+
+async def read_schema_state(connection: Connection, schema: str, history: SchemaHistory) -> SchemaState:
+    """Return the state, and change nothing. Raises the history's error if the schema is too new, or not Skyferry's."""
+    at = await read_schema_version(connection, schema, history)
+    history.check_compatible(at, f"schema {schema}")
+    pending = tuple(str(step) for step in history.list_pending(at) if not step.contracts)
+    may_apply = bool(await connection.fetchval(_MAY_APPLY, schema, history.marker))
+    return SchemaState(schema, at.number, pending, may_apply)
 
 
 async def ensure_schema(connection: Connection, schema: str, history: SchemaHistory) -> None:

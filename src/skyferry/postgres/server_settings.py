@@ -24,7 +24,7 @@ CONNECTIONS = "connections"  # in use, among the values of NAMES
 _CONNECTIONS = "SELECT sum(numbackends)::text FROM pg_stat_database"
 _FACTS = """SELECT current_user, current_setting('server_version'),
     coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
-    pg_is_in_recovery(), has_database_privilege(current_database(), 'CREATE'), pg_backend_pid(),
+    pg_is_in_recovery(), pg_backend_pid(),
     extract(epoch FROM clock_timestamp())::float8"""
 
 
@@ -36,7 +36,6 @@ class ServerFacts:
     version: str
     tls: bool
     is_standby: bool
-    may_create: bool  # a schema
     is_pooled: bool  # there is a pooler between
     skew: float  # seconds by which its clock is ahead
 
@@ -44,9 +43,9 @@ class ServerFacts:
 async def read_server_facts(connection: Connection) -> ServerFacts:
     """Return the facts of this connection. A pooler is noticed by the process: it names another than the server."""
     before = time.time()
-    who, version, tls, standby, creates, process, now = await connection.fetchrow(_FACTS)
+    who, version, tls, standby, process, now = await connection.fetchrow(_FACTS)
     here = (before + time.time()) / 2
-    return ServerFacts(who, version, tls, standby, creates, process != connection.get_server_pid(), now - here)
+    return ServerFacts(who, version, tls, standby, process != connection.get_server_pid(), now - here)
 
 
 async def find_unsafe_settings(connection: Connection) -> list[Wrong]:

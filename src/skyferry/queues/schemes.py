@@ -16,8 +16,7 @@ from skyferry.queues.redis.scheme import REDIS_STREAM, REDIS_STREAM_TLS
 from skyferry.queues.sqs.scheme import SQS
 
 if TYPE_CHECKING:
-    from skyferry.ports import EventQueue
-    from skyferry.ports.ledger import Durable
+    from skyferry.ports import DurableQueue, EventQueue
     from skyferry.ports.opening import QueueContext
 
 
@@ -28,10 +27,10 @@ def _open_file(context: QueueContext) -> EventQueue:
     return SqliteQueue(path, context.name, context.owner, context.clock, lease, context.on_health)
 
 
-def _maintain_file(context: QueueContext) -> Durable:
-    from skyferry.sqlite.readonly import DurableFile
+def _maintain_file(context: QueueContext) -> DurableQueue:
+    from skyferry.queues.sqlite.maintenance import SqliteQueueFile
 
-    return DurableFile(context.where.url.path(context.workspace))
+    return SqliteQueueFile(context.where.url.path(context.workspace), context.clock)
 
 
 def _open_memory(context: QueueContext) -> EventQueue:

@@ -19,8 +19,8 @@ from skyferry.config.settings import QueueAddress, Settings
 from skyferry.config.urls import QueueUrl, resolve_ledger, resolve_queue, resolve_store
 from skyferry.errors import BucketNotFound, ConfigError, SkyferryError
 from skyferry.frozen import dataclass
-from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore
-from skyferry.ports.ledger import Durable, LedgerMaintenance
+from skyferry.ports import Clock, DurableQueue, EventQueue, Ledger, ObjectStore
+from skyferry.ports.ledger import LedgerMaintenance
 from skyferry.ports.opening import LedgerContext, QueueContext, StoreContext
 from skyferry.retry import Backoff
 from skyferry.stores.local.blocking.bucket import ExpectedFolder
@@ -88,13 +88,8 @@ class Opener:
         maintains = context.url.known.maintains
         return maintains(context) if maintains else None
 
-    async def existing_ledger(self) -> Ledger | None:
-        """Open the ledger that a service has created; None if there is none. Raises LedgerError."""
-        maintenance = self.ledger_maintenance()
-        return await self.ledger() if maintenance and await maintenance.exists() else None
-
-    def durable_queue(self, wanted: QueueAddress) -> Durable | None:
-        """Return the queue as something to check for damage; None if Skyferry does not store it."""
+    def durable_queue(self, wanted: QueueAddress) -> DurableQueue | None:
+        """Return the queue as something to look at from outside; None if Skyferry does not store it."""
         context = self._queue_context(wanted)
         maintains = context.where.url.known.maintains
         return maintains(context) if maintains else None

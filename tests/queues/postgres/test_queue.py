@@ -208,8 +208,11 @@ async def test_a_role_without_rights_is_named(place: Place) -> None:
     assert "Grant" in caught.value.hint
     facts = await poor.inspect()
     assert facts.receives is False
-    assert facts.wrong[0].what == "the schema is missing, and the role may not create it"
+    assert [wrong.what for wrong in facts.wrong] == [f"the role {role} may not create its tables in schema skyferry"]
     assert await poor.sends() is False
+    place.server.run(f"CREATE SCHEMA skyferry AUTHORIZATION {role}", place.database)
+    assert (await poor.inspect()).wrong == ()  # a schema that an administrator made for it
+    assert await poor.sends() is True
 
 
 async def test_the_inspection_names_user_and_server(place: Place) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from skyferry.config.settings import QueueSettings
-from skyferry.doctor.check import Check, CheckSubject
+from skyferry.doctor.check import FIRST_RUN, Check, CheckSubject
 from skyferry.doctor.facts import NTP, SKEW
 from skyferry.errors import SkyferryError
 from skyferry.ports.inspection import InspectableLedger, LedgerFacts, Unknown
@@ -59,8 +59,14 @@ async def check_queue(opener: Opener, queue: QueueSettings) -> list[Check]:
 
 
 async def _check(place: CheckSubject, durable: Durable | None) -> list[Check]:
-    if durable is None or not await durable.exists():
+    if durable is None:
         return []
+    if not await durable.exists():
+        return (
+            [place.unknown("usable", f"{durable.where} does not exist yet", FIRST_RUN)]
+            if place.kind == "ledger"
+            else []
+        )
     problems = await durable.find_damage(quick=True)
     said = "; ".join(problems[:3])
     return [place.wrong("whole", said, durable.remedy) if problems else place.ok("whole", durable.where)]

@@ -16,14 +16,24 @@ from skyferry.wiring.identities import find_moved_stores
 
 PLACE = CheckSubject("ledger", "ledger")
 SHARED = "If another deployment uses this ledger, give each a ledger of its own. If the store has moved, this is right."
+OLDER = "`skyferry ledger status` lists the steps, and `skyferry ledger migrate` applies them."
 HELD = "Mount or restore the source; or decide with `skyferry deletes list`, then `approve` or `reject`."
 
 
 async def check_records(opener: Opener) -> list[Check]:
-    """Report held deletes by source, unknown buckets, and stores that have moved. Without a ledger, there is nothing to report."""
+    """Report held deletes by source, unknown buckets, and stores that have moved. Without a ledger, there is nothing to report.
+
+    An older ledger is left as it is: opening it would apply the steps that its schema lacks.
+    """
     try:
-        if (ledger := await opener.existing_ledger()) is None:
+        maintenance = opener.ledger_maintenance()
+        if maintenance is None or not await maintenance.exists():
             return []
+        status = await maintenance.read_status()
+        if status.version < status.known:
+            said = f"its schema is {status.version}, which the next start brings to {status.known}; its records are not read before"
+            return [PLACE.unknown("usable", said, OLDER)]
+        ledger = await opener.ledger()
         try:
             held, unknown = sum_by_store(await ledger.count_held_deletes()), await ledger.count_unrouted()
             moved = {

@@ -15,7 +15,7 @@ from skyferry.ports.inspection import LedgerFacts
 from skyferry.ports.ledger import Backup, Ledger, LedgerStatus
 from skyferry.postgres.pool import Connection, PostgresPool
 from skyferry.postgres.rights import find_lacking_rights
-from skyferry.postgres.schema import apply_next_step, read_schema_version
+from skyferry.postgres.schema import apply_next_step, read_schema_state, read_schema_version
 from skyferry.postgres.server_settings import find_unsafe_settings, read_server_facts
 from skyferry.sql import load_statements
 from skyferry.sql.schema_steps import SchemaStep
@@ -69,10 +69,10 @@ class PostgresLedgerMaintenance:
         async with self._database() as db:
             facts = await db.run(read_server_facts)
             unsafe = await db.run(find_unsafe_settings)
-            made = await db.run(lambda connection: read_schema_version(connection, self._schema, HISTORY))
+            state = await db.run(lambda connection: read_schema_state(connection, self._schema, HISTORY))
             lacking = await db.run(lambda connection: find_lacking_rights(connection, self._schema, HISTORY.tables))
         wrong = [*unsafe, lacking] if lacking else unsafe
-        return describe_server(self._address, facts, wrong, is_made=made.number > 0)
+        return describe_server(self._address, facts, wrong, state)
 
     async def back_up(self, target: Path) -> Backup:
         """Raise SkyferryError: the tools of the server do it, as of one moment and while the service runs."""

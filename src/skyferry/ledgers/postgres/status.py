@@ -11,12 +11,13 @@ from skyferry.ports.inspection import LedgerFacts, Wrong
 from skyferry.ports.ledger import LedgerStatus
 from skyferry.postgres.address import PostgresAddress
 from skyferry.postgres.pool import Connection
-from skyferry.postgres.schema import complete_statement, read_schema_version
+from skyferry.postgres.schema import SchemaState, complete_statement, read_schema_version
 from skyferry.postgres.server_settings import ServerFacts
 from skyferry.sql import load_statements
 from skyferry.sql.schema_steps import SchemaStep
 
 SQL = load_statements(__package__, "maintenance.sql")
+MIGRATE = ("`skyferry ledger migrate --create`", "`skyferry ledger migrate`")  # if it is missing, if it is older
 COUNTS = load_statements(__package__, "queries.sql")["counts"]
 
 
@@ -45,20 +46,19 @@ async def check_older_programs(connection: Connection, step: SchemaStep) -> None
 
 
 def describe_server(
-    address: PostgresAddress, facts: ServerFacts, unsafe: Sequence[Wrong], *, is_made: bool
+    address: PostgresAddress, facts: ServerFacts, unsafe: Sequence[Wrong], state: SchemaState
 ) -> LedgerFacts:
-    """Return what `doctor` checks. `is_made`: the ledger exists. Pure."""
+    """Return what `doctor` checks. Pure."""
     wrong, doubtful = list(unsafe), []
-    if not (is_made or facts.may_create or facts.is_standby):
-        hint = f"Grant {facts.who} CREATE on the database, or run `skyferry ledger migrate --create` with a role that owns it."
-        wrong.append(Wrong("the ledger does not exist, and the role may not create its schema", hint))
+    if not facts.is_standby and (fault := state.find_fault(facts.who, MIGRATE[bool(state.version)])):
+        wrong.append(fault)
     if facts.is_pooled and not address.pooler:
         hint = "If it gives each transaction another connection, add pooler=transaction to the URL."
         doubtful.append(Wrong("there is a pooler between", hint))
     notes = (
         f"PostgreSQL {facts.version}",
         "TLS" if facts.tls else "without TLS",
-        f"schema {address.schema}" + ("" if is_made else ", made at the first use"),
+        state.note,
     )
     endpoint = f"{address.server.shown}/{address.database}"
     return LedgerFacts(endpoint, facts.who, facts.skew, notes, tuple(wrong), tuple(doubtful))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from nats.aio.client import Client, RawCredentials
 from nats.errors import AuthorizationError, Error, NoServersError
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, RetentionPolicy, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, RetentionPolicy, StreamConfig, StreamInfo
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from skyferry.clouds.credentials import TokenProvider, renew_refused
@@ -77,7 +77,7 @@ class NatsConnection:
         try:
             client = await self._connect()
             if self._subscription is None:
-                info = await self._find_consumer(client.jetstream(timeout=self.options.timeout))
+                info = await self._make_consumer(client.jetstream(timeout=self.options.timeout))
                 self.ack_wait = info.config.ack_wait or self.options.lease
                 context = client.jetstream(timeout=self.options.timeout)
                 self._subscription = await context.pull_subscribe_bind(consumer=self.consumer, stream=self.stream)
@@ -151,20 +151,41 @@ class NatsConnection:
             raise (failures[-1] if isinstance(error, NoServersError) and failures else error) from error
         return client
 
-    async def _find_consumer(self, context: JetStreamContext) -> ConsumerInfo:
-        """Return the consumer, made if need be. Raises QueueError if it is none to pull from."""
+    async def find_consumer(self) -> ConsumerInfo | None:
+        """Return the consumer, or None if the first receive makes it. Raises QueueError if it is none to pull from."""
+        return await self.run(lambda client, context: self._find_consumer(context))
+
+    async def find_stream(self) -> StreamInfo | None:
+        """Return the stream, or None if the first receive makes it. Raises QueueError if that cannot make it."""
+        return await self.run(lambda client, context: self._find_stream(context))
+
+    async def _find_consumer(self, context: JetStreamContext) -> ConsumerInfo | None:
+        """Return the consumer, or None if there is none. Raises QueueError if it is none to pull from."""
         try:
             info: ConsumerInfo = await context.consumer_info(self.stream, self.consumer)
         except NotFoundError:
-            await self._find_stream(context)
-            config = ConsumerConfig(
+            return None
+        self._check_consumer(info)
+        return info
+
+    async def _make_consumer(self, context: JetStreamContext) -> ConsumerInfo:
+        """Return the consumer, made if need be. Raises QueueError if it is none to pull from."""
+        if (info := await self._find_consumer(context)) is None:
+            if await self._find_stream(context) is None:
+                config = StreamConfig(name=self.stream, subjects=[self.subject], retention=RetentionPolicy.WORK_QUEUE)
+                await context.add_stream(config)
+            wanted = ConsumerConfig(
                 durable_name=self.consumer,
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=self.options.lease,
                 max_deliver=-1,
                 max_ack_pending=PENDING,
             )
-            info = await context.add_consumer(self.stream, config)
+            info = await context.add_consumer(self.stream, wanted)
+            self._check_consumer(info)
+        return info
+
+    def _check_consumer(self, info: ConsumerInfo) -> None:
         if info.config.deliver_subject:
             raise QueueError(f"consumer {self.consumer} pushes", where=self._name, hint="Name a pull consumer.")
         if info.config.ack_policy != AckPolicy.EXPLICIT:
@@ -172,11 +193,11 @@ class NatsConnection:
             raise QueueError(
                 f"consumer {self.consumer} does not wait for acknowledgements", where=self._name, hint=hint
             )
-        return info
 
-    async def _find_stream(self, context: JetStreamContext) -> None:
+    async def _find_stream(self, context: JetStreamContext) -> StreamInfo | None:
+        """Return the stream; None if there is none and the URL has the subject to make it for. Raises QueueError without one."""
         try:
-            await context.stream_info(self.stream)
+            info: StreamInfo = await context.stream_info(self.stream)
         except NotFoundError as error:
             if not self.subject:
                 raise QueueError(
@@ -184,8 +205,8 @@ class NatsConnection:
                     where=self._name,
                     hint="Create it: nats stream add; or add ?subject=SUBJECT, and it is made for that subject.",
                 ) from error
-            config = StreamConfig(name=self.stream, subjects=[self.subject], retention=RetentionPolicy.WORK_QUEUE)
-            await context.add_stream(config)
+            return None
+        return info
 
     def require_subject(self) -> str:
         """Return the subject to send to. Raises CannotSend without one."""

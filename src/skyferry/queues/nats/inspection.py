@@ -14,13 +14,11 @@ UNDELIVERED = "nowhere: the message stays in the stream, and is not delivered ag
 
 
 async def inspect(connection: NatsConnection) -> QueueFacts:
-    """See `InspectableQueue`. Makes the consumer, as a receive does. Raises QueueError."""
-    await connection.subscribe()
-    names = connection.stream, connection.consumer
-    consumer = await connection.run(lambda client, stream: stream.consumer_info(*names))
-    found = await connection.run(lambda client, stream: stream.stream_info(names[0]))
-    most = consumer.config.max_deliver or -1
-    subjects = ", ".join(found.config.subjects or [])
+    """See `InspectableQueue`. Raises QueueError."""
+    consumer, stream = await connection.find_consumer(), await connection.find_stream()
+    most = (consumer.config.max_deliver if consumer else None) or -1
+    subjects = ", ".join((stream.config.subjects if stream else [connection.subject]) or [])
+    wait = consumer.config.ack_wait if consumer else connection.options.lease
     return QueueFacts(
         endpoint=connection.options.address.shown,
         who=connection.options.address.user or "by its credentials",
@@ -33,13 +31,17 @@ async def inspect(connection: NatsConnection) -> QueueFacts:
         notes=(
             "TLS" if connection.options.tls else "without TLS",
             f"subjects {subjects}",
-            f"ack wait {consumer.config.ack_wait:g} s",
+            f"ack wait {wait:g} s",
+            *([] if consumer else [f"the first start creates {'' if stream else 'stream and '}consumer"]),
         ),
-        wrong=tuple(_find_faults(connection, consumer, found)),
+        wrong=(
+            *(_find_consumer_faults(connection, consumer) if consumer else ()),
+            *(_find_stream_faults(connection.subject, stream) if stream else ()),
+        ),
     )
 
 
-def _find_faults(connection: NatsConnection, consumer: ConsumerInfo, stream: StreamInfo) -> Iterator[Wrong]:
+def _find_consumer_faults(connection: NatsConnection, consumer: ConsumerInfo) -> Iterator[Wrong]:
     lease, wait, name = connection.options.lease, consumer.config.ack_wait or 30.0, connection.consumer
     if wait < lease:
         yield Wrong(
@@ -52,6 +54,9 @@ def _find_faults(connection: NatsConnection, consumer: ConsumerInfo, stream: Str
             f"consumer {name} delivers at most {pending} messages that are not acknowledged",
             f"Raise max_ack_pending, such as to {PENDING}.",
         )
+
+
+def _find_stream_faults(subject: str, stream: StreamInfo) -> Iterator[Wrong]:
     if stream.config.storage == StorageType.MEMORY:
         what = "the stream is in memory: a restart loses all messages"
         yield Wrong(what, "Use a stream with the storage file.", loses=True)
@@ -60,7 +65,6 @@ def _find_faults(connection: NatsConnection, consumer: ConsumerInfo, stream: Str
             "the stream keeps messages only while it has consumers",
             "Use the retention workqueue, or limits with an age.",
         )
-    subject = connection.subject
     if (
         subject
         and subject not in (stream.config.subjects or [])

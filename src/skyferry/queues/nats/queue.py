@@ -102,11 +102,11 @@ class NatsQueue:
         return await run_all([partial(self._send, subject, message) for message in messages])
 
     async def depth(self) -> Depth:
-        """See `EventQueue`. Leased messages include those that are delayed."""
-        await self._connection.subscribe()
-        names = self._connection.stream, self._connection.consumer
-        info = await self._connection.run(lambda client, stream: stream.consumer_info(*names))
-        return Depth(info.num_pending or 0, info.num_ack_pending or 0, -1, -1.0)
+        """See `EventQueue`. Leased messages include those that are delayed. It makes neither stream nor consumer."""
+        if (consumer := await self._connection.find_consumer()) is None:  # a new one gets all messages
+            stream = await self._connection.find_stream()
+            return Depth(stream.state.messages if stream else 0, 0, -1, -1.0)
+        return Depth(consumer.num_pending or 0, consumer.num_ack_pending or 0, -1, -1.0)
 
     async def inspect(self) -> QueueFacts:
         """See `InspectableQueue`."""

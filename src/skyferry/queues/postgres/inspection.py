@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skyferry.model import QueueTraits
 from skyferry.ports.inspection import QueueFacts, Unknown, Wrong
 from skyferry.postgres.address import PostgresAddress
+from skyferry.postgres.schema import SchemaState
 
 
 def inspect(
-    address: PostgresAddress, facts: Mapping[str, Any], unsafe: Sequence[Wrong], traits: QueueTraits
+    address: PostgresAddress, facts: Mapping[str, Any], state: SchemaState, unsafe: Sequence[Wrong], traits: QueueTraits
 ) -> QueueFacts:
-    """Return the facts from the row of the statement `facts`, and the `unsafe` settings of the server."""
-    made = bool(facts["made"])
+    """Return the facts from the row of the statement `facts`, the tables, and the `unsafe` settings of the server."""
+    fault = None if facts["standby"] else state.find_fault(facts["who"], "a worker once")
     notes = [
         f"PostgreSQL {facts['version']}",
         "TLS" if facts["ssl"] else "without TLS",
-        f"schema {address.schema}" + ("" if made else ", made at the first use"),
+        state.note,
     ]
     if address.pooler:
         notes.append("behind a pooler: polled, without notifications")
@@ -27,15 +28,10 @@ def inspect(
         who=str(facts["who"]),
         address=Unknown("no provider notifies a database; MinIO's own tables are not read"),
         redrive=None,
-        receives=bool(facts["receives"]) if made else bool(facts["creates"]),
+        receives=bool(facts["receives"]) if state.version else state.may_apply,
         encryption=Unknown("the disks of the server are not visible from here"),
         senders=Unknown("any role with INSERT"),
         traits=traits,
         notes=tuple(notes),
-        wrong=(*unsafe, *_find_faults(facts)),
+        wrong=(*unsafe, *([fault] if fault else [])),
     )
-
-
-def _find_faults(facts: Mapping[str, Any]) -> Iterator[Wrong]:
-    if not (facts["standby"] or facts["made"]) and not facts["creates"]:
-        yield Wrong("the schema is missing, and the role may not create it", "Grant CREATE on the database once.")

@@ -19,7 +19,13 @@ from skyferry.model import HEAD_START, Priority, QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.postgres.pool import Connection, PostgresPool
-from skyferry.postgres.schema import complete_statement, ensure_schema, quote_name
+from skyferry.postgres.schema import (
+    SchemaState,
+    complete_statement,
+    ensure_schema,
+    quote_name,
+    read_schema_state,
+)
 from skyferry.postgres.server_settings import find_unsafe_settings
 from skyferry.queues.notifier import Notifier
 from skyferry.queues.postgres.inspection import inspect
@@ -129,21 +135,24 @@ class PostgresQueue:
         return [str(number) for number in ids]
 
     async def depth(self) -> Depth:
-        """See `EventQueue`. Each number is at most COUNTED, so that a backlog does not slow it down."""
-        row = await self._run(lambda connection: connection.fetchrow(self._sql["depth"], self._queue, COUNTED))
+        """See `EventQueue`. Each number is at most COUNTED, so that a backlog does not slow it down. It creates no table."""
+        if not (self._made or (await self._read_state()).version):
+            return Depth(0, 0, 0, 0.0)
+        row = await self._pool.run(lambda connection: connection.fetchrow(self._sql["depth"], self._queue, COUNTED))
         ready, leased, delayed, age = row
         return Depth(min(ready, COUNTED), leased, delayed, 0.0 if age is None else max(0.0, age))
 
     async def inspect(self) -> QueueFacts:
         """See `InspectableQueue`."""
         row = await self._pool.run(lambda connection: connection.fetchrow(self._sql["facts"], self._table))
-        unsafe = await self._pool.run(find_unsafe_settings)
-        return inspect(self._pool.address, dict(row), unsafe, self.traits)
+        unsafe, state = await self._pool.run(find_unsafe_settings), await self._read_state()
+        return inspect(self._pool.address, dict(row), state, unsafe, self.traits)
 
     async def sends(self) -> bool | Unknown:
         """See `InspectableQueue`."""
         row = await self._pool.run(lambda connection: connection.fetchrow(self._sql["facts"], self._table))
-        return bool(row["sends"] if row["made"] else row["creates"])
+        state = await self._read_state()
+        return bool(row["sends"]) if state.version else state.may_apply
 
     async def close(self) -> None:
         """End the leases of this client at once, and close its connections. A waiting `receive` returns []."""
@@ -176,6 +185,9 @@ class PostgresQueue:
         if None in ids:
             raise QueueError("a message with the same dedup id was just acknowledged; send it again", where=self.name)
         return ids
+
+    async def _read_state(self) -> SchemaState:
+        return await self._pool.run(lambda connection: read_schema_state(connection, self._schema, HISTORY))
 
     async def _run(self, call: Callable[[Connection], Awaitable[T]]) -> T:
         if not self._made:

@@ -12,7 +12,7 @@ from skyferry.redis.client import RedisClient
 from skyferry.redis.server_settings import describe_durability, find_full_memory
 
 OLDEST = (6, 2)
-GROUPLESS = "made at the first receive"
+GROUPLESS = "which the first start creates"
 
 
 async def inspect(client: RedisClient[QueueError], keys: Sequence[str], group: str, list_key: str) -> QueueFacts:
@@ -40,7 +40,8 @@ async def inspect(client: RedisClient[QueueError], keys: Sequence[str], group: s
     notes = (
         "TLS" if client.address.tls else "without TLS",
         f"{info.get('server_name', 'redis')} {version}" if version else "its version is not readable",
-        f"group {group}" + ("" if group in names else f", {GROUPLESS}"),
+        f"{'' if names or kind == b'stream' else 'stream and '}group {group}"
+        + ("" if group in names else f", {GROUPLESS}"),
         f"durability: {describe_durability(settings)}",
     )
     return QueueFacts(

@@ -149,10 +149,7 @@ class SqliteQueue:
     async def depth(self) -> Depth:
         """See `EventQueue`."""
         now = self._clock.time()
-        row = await self._file.read(lambda connection: _run(connection, "depth", now=now).fetchone())
-        total, leased, delayed, oldest = row
-        age = 0.0 if oldest is None else max(now - oldest, 0.0)
-        return Depth(ready=total - leased - delayed, leased=leased, delayed=delayed, oldest_age=age)
+        return await self._file.read(lambda connection: read_depth(connection, now))
 
     async def close(self) -> None:
         """End the leases of this client at once, and close the file. A waiting `receive` returns []."""
@@ -217,6 +214,13 @@ class SqliteQueue:
         if dead:
             await asyncio.to_thread(self._file.presence.forget, dead)
         return batch, until
+
+
+def read_depth(connection: sqlite3.Connection, now: float) -> Depth:
+    """Return the numbers of messages."""
+    total, leased, delayed, oldest = _run(connection, "depth", now=now).fetchone()
+    age = 0.0 if oldest is None else max(now - oldest, 0.0)
+    return Depth(ready=total - leased - delayed, leased=leased, delayed=delayed, oldest_age=age)
 
 
 def _run(connection: sqlite3.Connection, name: str, **values: object) -> sqlite3.Cursor:

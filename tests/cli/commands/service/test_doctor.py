@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,7 +95,23 @@ def test_without_canaries_nothing_is_written(cli: Cli, folders: Path) -> None:
 
 
 def test_before_the_first_run_nothing_is_wrong(cli: Cli) -> None:
-    """The folders of the embedded default come with it, and are not made by a look."""
+    """Folders, queue and ledger of the embedded default come with it, and are not made by a look."""
     told = cli("doctor")
-    assert (told.code, told.out.count("The first `skyferry run` creates it.")) == (0, 2)
-    assert not Path("skyferry-data", "source").exists()
+    assert (told.code, told.out.count("The first `skyferry run` creates it.")) == (0, 4)
+    assert not Path("skyferry-data").exists()
+
+
+def test_a_queue_of_an_older_version_is_not_brought_up_to_date(cli: Cli, folders: Path) -> None:
+    """Nor is one that is no queue taken for one."""
+    for name in ("queue.db", "ledger.db"):
+        (folders / name).touch()
+    told = cli("doctor", "--json", "--config", written())
+    found = {(check["where"], check["check"]): check for check in told.json()["checks"]}
+    assert found["events", "reach"]["detail"] == "waiting messages: 0"
+    assert "which the next start brings to" in found["ledger", "usable"]["detail"]
+    assert [(folders / name).stat().st_size for name in ("queue.db", "ledger.db")] == [0, 0]
+    with closing(sqlite3.connect(folders / "queue.db")) as db:
+        db.execute("CREATE TABLE recipes (title)")
+    told = cli("doctor", "--config", written())
+    assert told.code == 1
+    assert "the file has no table 'message': it is not of Skyferry's queues" in told.out

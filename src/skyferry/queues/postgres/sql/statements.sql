@@ -111,7 +111,5 @@ SELECT
 SELECT current_user AS who, current_setting('server_version') AS version,
     pg_is_in_recovery() AS standby,
     coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS ssl,
-    to_regclass($1) IS NOT NULL AS made,
     coalesce(has_table_privilege(to_regclass($1), 'SELECT, UPDATE, DELETE'), false) AS receives,
-    coalesce(has_table_privilege(to_regclass($1), 'INSERT'), false) AS sends,
-    has_database_privilege(current_database(), 'CREATE') AS creates
+    coalesce(has_table_privilege(to_regclass($1), 'INSERT'), false) AS sends
