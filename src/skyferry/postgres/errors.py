@@ -14,6 +14,8 @@ from skyferry.errors import SkyferryError
 E = TypeVar("E", bound=SkyferryError)
 # Classes of SQLSTATE, or whole ones: connections, resources, a server that starts, stops or is a standby, faults of the system
 _TRANSIENT = ("08000", "08001", "08003", "08004", "08006", "25006", "53", "57P01", "57P02", "57P03", "57014", "58")
+# Those that name the server: of connections, of credentials, of a missing database, of a server that is full, starts or stops
+_OF_SERVER = ("08", "28", "3D", "53", "57P", "25006")
 FAILURES = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -55,9 +57,10 @@ _HINTS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def translate_error(error: Exception, kind: type[E], where: str) -> E:
-    """Return the error for an exception of FAILURES."""
-    found = _translate(error, kind, where)
+def translate_error(error: Exception, kind: type[E], where: str, server: str) -> E:
+    """Return the error for an exception of FAILURES. `server`: its hosts, for people."""
+    said, hint = _translate(error, server)
+    found = kind(said, where=where, hint=hint)
     found.transient = _is_transient(error)
     return found
 
@@ -68,19 +71,21 @@ def _is_transient(error: Exception) -> bool:
     return not isinstance(error, ssl.SSLError | asyncpg.exceptions.ClientConfigurationError) and "SSL" not in str(error)
 
 
-def _translate(error: Exception, kind: type[E], where: str) -> E:
+def _translate(error: Exception, server: str) -> tuple[str, str]:
+    """Return the message and the hint."""
     if isinstance(error, asyncpg.PostgresError):
+        state = getattr(error, "sqlstate", "") or ""
         said = (str(error) or type(error).__name__).splitlines()[0]
-        return kind(said, where=where, hint=_HINTS.get(getattr(error, "sqlstate", "") or "", ""))
+        return f"{said} (at {server})" if state.startswith(_OF_SERVER) else said, _HINTS.get(state, "")
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = "Set tls.ca_file to the authority of the server, and name the host as its certificate does."
-        return kind(f"the certificate is not accepted: {error.verify_message}", where=where, hint=hint)
+        return f"the certificate of {server} is not accepted: {error.verify_message}", hint
     if isinstance(error, ssl.SSLError) or "SSL" in str(error):
-        return kind(f"TLS failed: {error}", where=where, hint="Check that the server has `ssl = on`, and sslmode.")
+        return f"TLS failed at {server}: {error}", "Check that the server has `ssl = on`, and sslmode."
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
-        return kind("none of the servers accepts writes", where=where, hint=FAILOVER)
+        return f"none of the servers accepts writes: {server}", FAILOVER
     if isinstance(error, TimeoutError):
-        return kind("no answer in time", where=where, hint=RUNS)
+        return f"no answer in time at {server}", RUNS
     if isinstance(error, OSError):
-        return kind(f"cannot be reached: {error.strerror or error}", where=where, hint=RUNS)
-    return kind(f"the connection failed: {str(error).splitlines()[0]}", where=where, hint=RUNS)
+        return f"cannot be reached at {server}: {error.strerror or error}", RUNS
+    return f"the connection to {server} failed: {str(error).splitlines()[0]}", RUNS

@@ -53,14 +53,14 @@ class PostgresPool(Generic[E]):
         except FAILURES as error:
             if isinstance(error, STANDBY) and self._pool is not None:
                 await self._pool.expire_connections()  # the server was demoted: look for the new primary
-            raise translate_error(error, self._kind, self._name) from error
+            raise translate_error(error, self._kind, self._name, self.address.server.shown) from error
 
     async def connect(self) -> Connection:
         """Return a connection that the caller closes, such as for LISTEN."""
         try:
             return await self._connect()
         except FAILURES as error:
-            raise translate_error(error, self._kind, self._name) from error
+            raise translate_error(error, self._kind, self._name, self.address.server.shown) from error
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""

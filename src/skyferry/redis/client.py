@@ -188,6 +188,8 @@ class RedisClient(Generic[E]):
             if "CERTIFICATE" in said or "SSL" in said:
                 hint, transient = "Check rediss://, tls.ca_file, and that the certificate names the host.", False
             said = f"cannot be reached{at}: {said}"
+        elif hint and at:
+            said = f"{said} ({at.strip()})"
         found = self._kind(said, where=self._name, hint=hint)
         found.transient = transient
         return found

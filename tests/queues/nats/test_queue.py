@@ -103,6 +103,7 @@ async def test_rotated_secrets_are_read_again(
         with pytest.raises(QueueError) as caught:
             await open_queue(f"nats://{server.address}/s/c", fixed_credentials("a wrong token")).depth()
         assert "Check the credentials" in caught.value.hint
+        assert server.address in str(caught.value)
         assert "a wrong token" not in str(caught.value)
     await secret.close()
 

@@ -178,7 +178,7 @@ async def test_queues_and_schemas_are_apart(place: Place) -> None:
 
 
 async def test_a_newer_schema_is_refused(place: Place) -> None:
-    await place.open().depth()
+    await place.open().receive(1, 0)
     place.server.run("COMMENT ON TABLE skyferry.message IS 'skyferry queues 2'", place.database)
     with pytest.raises(QueueError, match="from version 2, and this Skyferry knows 1") as caught:
         await place.open().depth()
@@ -196,6 +196,7 @@ async def test_what_is_wrong_is_named(place: Place) -> None:
         with pytest.raises(QueueError, match=said) as caught:
             await place.open(**arguments).depth()
         assert hint in caught.value.hint
+        assert str(arguments.get("address", place.server.address)) in str(caught.value)
         assert "wrong secret" not in str(caught.value)
 
 

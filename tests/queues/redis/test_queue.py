@@ -116,6 +116,7 @@ async def test_a_rotated_password_is_read_again(
         with pytest.raises(QueueError) as caught:
             await open_queue(f"redis://{server.address}/s", fixed_credentials("a wrong secret")).depth()
         assert "REDIS_PASSWORD" in caught.value.hint
+        assert server.address in str(caught.value)
         assert "a wrong secret" not in str(caught.value)
         with pytest.raises(QueueError, match="Authentication required") as caught:
             await open_queue(f"redis://{server.address}/s").depth()

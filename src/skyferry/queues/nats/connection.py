@@ -216,16 +216,23 @@ class NatsConnection:
 
     def _translate(self, error: Exception) -> QueueError:
         said, hint = str(error) or type(error).__name__, ""
+        at = "" if (shown := self.options.address.shown) in said else f" at {shown}"
         if isinstance(error, AuthorizationError) or "uthoriz" in said or "ermissions" in said:
-            hint = REFUSED
+            said, hint = f"refused{at}: {said}", REFUSED
         elif "TLS" in said or "SSL" in said or "certificate" in said:
-            hint = "Check tls://, tls.ca_file, that the certificate names the host, and `tls` of the server."
+            said, hint = (
+                f"TLS failed{at}: {said}",
+                "Check tls://, tls.ca_file, that the certificate names the host, and `tls` of the server.",
+            )
         elif isinstance(error, ServiceUnavailableError) or "no responders" in said:
-            said, hint = f"JetStream does not answer: {said}", "Enable JetStream at the server, and for the account."
+            said, hint = (
+                f"JetStream does not answer{at}: {said}",
+                "Enable JetStream at the server, and for the account.",
+            )
         elif isinstance(error, TimeoutError):
-            said, hint = f"no answer in time: {said}", RUNS
+            said, hint = f"no answer in time{at}: {said}", RUNS
         elif isinstance(error, OSError | NoServersError) or "closed" in said or "empty response" in said:
-            said, hint = f"cannot be reached: {said}", RUNS
+            said, hint = f"cannot be reached{at}: {said}", RUNS
         return QueueError(said, where=self._name, hint=hint)
 
 
