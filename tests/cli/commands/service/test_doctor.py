@@ -45,7 +45,7 @@ def test_all_is_well(cli: Cli, folders: Path) -> None:
     assert (told.code, document["ok"], told.err) == (0, True, "")
     for check in document["checks"]:
         assert sorted(check) == ["check", "detail", "hint", "kind", "state", "what", "where"]
-        assert (check["kind"] in ("store", "queue", "route"), check["what"]) == (True, WHAT[check["check"]])
+        assert (check["kind"] in ("store", "queue", "ledger", "route"), check["what"]) == (True, WHAT[check["check"]])
         assert check["state"] in ("ok", "unknown")
     names = [(check["where"], check["check"]) for check in document["checks"]]
     assert {("source", "read"), ("destination", "write"), ("destination", "delete"), ("r", "notified")} <= set(names)
