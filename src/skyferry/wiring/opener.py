@@ -54,6 +54,7 @@ class Opener:
         None
     )  # hears of what is no file, nor a folder
     missing: type[BucketNotFound] = BucketNotFound  # raised by local stores whose folder does not exist
+    lasting: bool = False  # nor accept another folder in its place
     destinations: Mapping[str, KnownDestination] = field(default_factory=dict)  # those that the ledger knows, by store
     on_refused: Callable[[str, SkyferryError], None] = lambda name, error: None  # called with errors of credentials
     on_health: Callable[[str, SkyferryError | None], None] = lambda queue, error: None  # see `Health.hear`
@@ -138,7 +139,7 @@ class Opener:
             connections=find_connections(self.settings.limits),
             on_unreadable=partial(self.on_unreadable, name),
             on_special=partial(self.on_special, name),
-            expected_folder=known.expected() if known else ExpectedFolder(self.missing),
+            expected_folder=known.expected() if known else ExpectedFolder(self.missing, lasting=self.lasting),
         )
 
     async def close(self) -> None:

@@ -120,6 +120,7 @@ async def build_service(
         on_unreadable=partial(_unreadable, observer),
         on_special=specials.found,
         missing=BucketNotFound if find else FolderMissing,  # a command ends; a service waits
+        lasting=find is not None,
         on_refused=partial(_refused, observer),
         on_health=health.record_use,
     )

@@ -23,6 +23,7 @@ from skyferry.errors import (
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import Precondition
 from skyferry.stores.local.blocking import writing as local_write
+from skyferry.stores.local.blocking.bucket import ExpectedFolder
 from skyferry.stores.local.store import LocalStore
 
 OLD = local_write.ABANDONED + 60  # seconds
@@ -225,3 +226,26 @@ async def test_a_closed_store_refuses(folder: Path) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.head("k")
+
+
+async def test_a_lasting_bucket_is_no_folder_that_replaces_it(tmp_path: Path) -> None:
+    """Where a command reads or writes, an unmounted disk must not make its mount point the bucket."""
+    folder, away = tmp_path / "bucket", tmp_path / "away"
+    folder.mkdir()
+    store = LocalStore("test", folder, expected=ExpectedFolder(lasting=True))
+    try:
+        meta = await put(store, "k")
+        folder.rename(away)
+        folder.mkdir()
+        with pytest.raises(BucketNotFound, match="another folder is in its place"):
+            await store.head("k")
+        with pytest.raises(BucketNotFound, match="another folder is in its place"):
+            await put(store, "k")
+        with pytest.raises(BucketNotFound, match="another folder is in its place"):
+            [each async for each in store.list()]
+        assert os.listdir(folder) == []
+        folder.rmdir()
+        away.rename(folder)
+        assert (await store.head("k")).version == meta.version
+    finally:
+        await store.close()

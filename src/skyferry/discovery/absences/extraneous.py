@@ -48,8 +48,9 @@ class Extraneous:
     def find_hold_reason(self, limit: MaxDeletes, staying: int) -> Why | None:
         """Return the reason not to delete them. `staying` objects of the source will be at the destination.
 
-        A few are always allowed, unless no object would be left.
+        A few are always allowed, unless no object would be left. `staying` may have been counted before the source lost all.
         """
+        staying = 0 if self.source_empty else staying
         missing = MissingObjects(self.count, seen=True, empty=self.source_empty)
         return find_hold_reason(limit, missing, self.count + staying)
 
@@ -91,8 +92,9 @@ async def delete_extraneous(
     extraneous: Extraneous,
     deleted: Callable[[str, int], object],
     failed: Callable[[str, SkyferryError], object],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Delete what the source still lacks. `deleted` gets each key and its size, `failed` each error."""
+    """Delete what the source still lacks, until `stopped`. `deleted` gets each key and its size, `failed` each error."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def delete(key: str, size: int) -> None:
@@ -107,6 +109,8 @@ async def delete_extraneous(
     async with asyncio.TaskGroup() as tasks:
         for key, size in extraneous:
             await gate.acquire()
+            if stopped():
+                break
             tasks.create_task(delete(key, size), name=f"delete {key}")
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.commands.objects.test_copy_selection import held, write
 from tests.cli.conftest import Cli
 
+from skyferry.cli.commands.objects.copying import run as copying
+from skyferry.cli.commands.objects.copying.mirror import mirror
 from skyferry.cli.exit_codes import ExitCode
+from skyferry.discovery.absences import extraneous
+from skyferry.discovery.absences.extraneous import delete_extraneous
+from skyferry.discovery.listing import ListingSource
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +56,69 @@ def test_an_empty_source_deletes_nothing(cli: Cli) -> None:
     assert held("out") == before
     assert cli("copy", "empty", "out", "--delete", "--max-delete", "none").code == 0
     assert held("out") == {}
+
+
+@pytest.mark.parametrize("lost", ["replaced", "emptied"])
+def test_a_source_that_is_lost_after_the_copies_deletes_nothing(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """Such as a disk that is unmounted: its mount point is empty. The limits alone would allow a few deletes."""
+    write("in", {f"more-{n}": "x" for n in range(20)})
+
+    async def lose_source(*arguments: Any) -> None:
+        os.rename("in", "away")
+        if lost == "replaced":
+            Path("in").mkdir()
+        else:
+            os.rename("away", "in")
+            shutil.rmtree("in/sub")
+            for file in Path("in").iterdir():
+                file.unlink()
+        await mirror(*arguments)
+
+    monkeypatch.setattr(copying, "mirror", lose_source)
+    told = cli("copy", "in", "out", "--delete", "--include", "sub/")
+    assert (told.code == 0, len(held("out"))) == (False, 3), told.err
+    assert ("another folder is in its place" if lost == "replaced" else "the source has no objects") in told.err
+
+
+def test_an_interrupt_ends_the_deletes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those in progress are completed; no other begins."""
+    write("out", {f"extra-{n}": "x" for n in range(200)})
+
+    async def delete_interrupted(*arguments: Any) -> None:
+        ends, found, deleted, failed, stopped = arguments
+
+        def interrupt(key: str, size: int) -> None:
+            deleted(key, size)
+            signal.raise_signal(signal.SIGINT)
+            monkeypatch.setattr(signal, "raise_signal", lambda number: None)
+
+        await delete_extraneous(ends, found, interrupt, failed, stopped)
+
+    monkeypatch.setattr(extraneous, "delete_extraneous", delete_interrupted)
+    told = cli("copy", "in", "out", "--delete", "--max-delete", "none")
+    assert told.code == ExitCode.INTERRUPTED
+    assert 3 < len(held("out")) < 203
+    assert "run the same command again to continue" in told.err
+    monkeypatch.undo()
+
+
+def test_a_source_that_is_replaced_during_the_copies_is_no_delete(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The objects are not reported as deleted at the source."""
+    write("in", {"new": "x"})
+    choose = ListingSource._choose
+
+    async def replace_source(*arguments: Any) -> Any:
+        chosen = await choose(*arguments)
+        os.rename("in", "away")
+        Path("in").mkdir()
+        return chosen
+
+    monkeypatch.setattr(ListingSource, "_choose", replace_source)
+    told = cli("copy", "in", "out")
+    assert (told.code == 0, "deleted at the source" in told.out) == (False, False)
+    assert "another folder is in its place now" in told.err or "was replaced while it was listed" in told.err
 
 
 def test_more_than_the_limit_is_not_deleted(cli: Cli) -> None:

@@ -25,6 +25,7 @@ OWN = 0o700  # permissions of private folders: other users could take the locks,
 STRIPES = 64  # locks per bucket
 ABSENT = "the folder does not exist"
 REPLACED = "the folder is not the one that was filled before"
+TAKEN = "another folder is in its place now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ class ExpectedFolder:
     missing: type[BucketNotFound] = BucketNotFound  # raised otherwise
     is_same: Callable[[int], bool] = lambda root: True  # takes its file descriptor
     hint: str = "create the folder, or check that its disk is mounted"
+    lasting: bool = (
+        False  # no folder that replaces the first one is the bucket, such as the mount point of an unmounted disk
+    )
 
 
 @dataclass(slots=True)
@@ -132,6 +136,8 @@ class BucketFolder:
         return self._open()
 
     def _open(self) -> _Held:
+        if self._held and self._expected.lasting:
+            raise self._absent(TAKEN)
         try:
             root = os.open(self.folder, DIRECTORY & ~os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from skyferry.cli.commands.objects.copying import preview
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from skyferry.ports import ObjectStore
 
 
-async def mirror(job: CopyJob, stores: Mapping[str, ObjectStore], progress: CopyProgress) -> None:
-    """Delete what only the destination has, or print it in a dry run. Nothing is deleted unless everything has arrived."""
+async def mirror(
+    job: CopyJob, stores: Mapping[str, ObjectStore], progress: CopyProgress, stopped: Callable[[], bool]
+) -> None:
+    """Delete what only the destination has, or print it in a dry run. Nothing is deleted unless everything has arrived.
+
+    No delete begins once it is `stopped`.
+    """
     from skyferry.discovery.absences.extraneous import MirrorEnds, find_extraneous, open_spool
 
     if not progress.complete:
@@ -33,10 +38,12 @@ async def mirror(job: CopyJob, stores: Mapping[str, ObjectStore], progress: Copy
         lambda key: takes(key) and (wildcard is None or wildcard.takes(key)),
     )
     with open_spool() as spool:
-        await _mirror(job, ends, await find_extraneous(ends, spool), progress)
+        await _mirror(job, ends, await find_extraneous(ends, spool), progress, stopped)
 
 
-async def _mirror(job: CopyJob, ends: MirrorEnds, found: Extraneous, progress: CopyProgress) -> None:
+async def _mirror(
+    job: CopyJob, ends: MirrorEnds, found: Extraneous, progress: CopyProgress, stopped: Callable[[], bool]
+) -> None:
     from skyferry.discovery.absences.extraneous import delete_extraneous
 
     if reason := _explain_hold(job, found, progress.found.objects):
@@ -47,7 +54,7 @@ async def _mirror(job: CopyJob, ends: MirrorEnds, found: Extraneous, progress: C
             preview.print_line("delete", key, size, job.shown)
         progress.deleted, progress.deleted_bytes = (0, 0) if reason else (found.count, found.bytes)
     elif not reason:
-        await delete_extraneous(ends, found, progress.count_deleted, progress.count_rejected)
+        await delete_extraneous(ends, found, progress.count_deleted, progress.count_rejected, stopped)
 
 
 def _explain_hold(job: CopyJob, found: Extraneous, staying: int) -> str:

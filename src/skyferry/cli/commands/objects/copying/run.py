@@ -46,7 +46,7 @@ async def run_copy(job: CopyJob, ledger: CopyLedger | None, shared: SharedCopy |
             for record in await stalls.run_service(service, progress.stalls, progress.found, job.patience):
                 progress.on(record)
             if job.max_deletes is not None and not interrupted:
-                await mirror(job, stores, progress)
+                await mirror(job, stores, progress, lambda: bool(interrupted))
     if job.destination.store.url == NOTHING:
         progress.lossy = ""  # it says nothing of the store that will be there
     if job.shown.json:
@@ -116,6 +116,6 @@ def _build_service(
 
 def drain(service: Service) -> None:
     """End the copy after the transfers in flight, and say so."""
-    text = "ending: transfers in flight are completed first; the same signal again ends at once"
+    text = "ending: what is in flight is completed first; the same signal again ends at once"
     print(text, file=sys.stderr, flush=True)
     service.drain()
