@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -81,10 +82,21 @@ def _run_command(arguments: Sequence[str] | None) -> int:
 
 def _translate_file_error(error: OSError) -> SkyferryError:
     """Return the error of a file or folder that cannot be used; raise any other."""
+    if error.errno == errno.ENOENT and error.filename is None and not _has_folder():
+        return SkyferryError("the current folder no longer exists", hint="change to another one")
     if error.filename is None or not isinstance(error.filename, str | bytes | os.PathLike):
         raise error
     hint = "correct the path, or its permissions"
     return SkyferryError(error.strerror or str(error), where=os.fsdecode(error.filename), hint=hint)
+
+
+def _has_folder() -> bool:
+    """Return False if the current folder was removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:

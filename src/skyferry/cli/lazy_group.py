@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 from skyferry.cli.command_table import COMMANDS, CommandEntry
 from skyferry.cli.parameters import build_command
 
-OTHER_TOOLS = {  # commands of rclone, s5cmd and aws s3, and what to write
+OTHER_TOOLS = {  # commands of other tools, and what to write
     "sync": "skyferry copy SRC DST --delete",
     "cp": "skyferry copy SRC DST",
     "copyto": "skyferry copy SRC DST",
@@ -21,6 +21,7 @@ OTHER_TOOLS = {  # commands of rclone, s5cmd and aws s3, and what to write
     "pipe": "skyferry copy - URL",
     "lsl": "skyferry ls -l URL",
     "lsjson": "skyferry ls --json URL",
+    "help": "skyferry --help",
 }
 
 

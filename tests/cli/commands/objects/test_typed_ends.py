@@ -83,7 +83,9 @@ def test_the_flag_of_other_tools_is_accepted(tree: Cli, flag: str) -> None:
     assert Path("out/b/a.txt").exists()
 
 
-@pytest.mark.parametrize(("name", "text"), [("sync", "copy SRC DST --delete"), ("rcat", "copy - URL")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("sync", "copy SRC DST --delete"), ("rcat", "copy - URL"), ("help", "--help")]
+)
 def test_commands_of_other_tools_are_translated(cli: Cli, name: str, text: str) -> None:
     result = cli(name, "in", "out")
     assert (result.code, text in result.err) == (ExitCode.USAGE, True)
@@ -97,6 +99,20 @@ def test_a_closed_standard_input_is_no_empty_object(tree: Cli) -> None:
     for option in ("--files-from", "--filter-from"):
         done = run(f"{SKYFERRY} copy in out {option} - <&-")
         assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+
+
+def test_an_absent_object_is_named_as_it_was_typed(tree: Cli) -> None:
+    result = tree("head", "in/b/absent")
+    assert (result.code, "in/b/absent: there is no such object" in result.err) == (1, True)
+
+
+def test_a_current_folder_that_was_removed_is_reported(tree: Cli) -> None:
+    for command in ("status", "ls .", "copy a b"):
+        done = run(f"mkdir gone; cd gone; rmdir ../gone; {SKYFERRY} {command}")
+        assert (done.returncode, done.stderr) == (
+            1,
+            "error: the current folder no longer exists (change to another one)\n",
+        )
 
 
 def test_too_few_open_files_are_refused_at_once(tree: Cli) -> None:

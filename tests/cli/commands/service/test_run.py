@@ -204,3 +204,9 @@ def test_only_folders_of_the_region_are_watched(start: Start, tmp_path: Path) ->
     code, out, _ = ended(start("--until-idle", "--no-live"))
     folders = re.findall(r"drop files into (.*)", out)
     assert (code, [Path(folder).name for folder in folders]) == (0, ["east"])
+
+
+def test_a_workspace_that_is_not_utf8_is_refused(start: Start, tmp_path: Path) -> None:
+    """It cannot be watched."""
+    code, _, log = ended(start("--workspace", os.fsdecode(b"bad\xff"), "--until-idle"))
+    assert (code, log, os.listdir(tmp_path)) == (2, [], [])

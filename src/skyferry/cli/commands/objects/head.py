@@ -12,7 +12,7 @@ from skyferry.cli.arguments import object_urls
 from skyferry.cli.arguments.options import ConfigFile, Json
 from skyferry.cli.parameters import Argument
 from skyferry.cli.render import output
-from skyferry.errors import ConfigError
+from skyferry.errors import ConfigError, ObjectNotFound
 
 if TYPE_CHECKING:
     from skyferry.cli.arguments.object_urls import ObjectLocation
@@ -45,7 +45,11 @@ def head(
 
 async def _get_metadata(wanted: ObjectLocation, settings: Settings) -> ObjectMeta:
     async with object_urls.open_protected(wanted, settings) as store:
-        return await store.head(wanted.key)
+        try:
+            return await store.head(wanted.key)
+        except ObjectNotFound as error:
+            hint = "`skyferry ls` shows what there is"
+            raise ObjectNotFound("there is no such object", where=wanted.text, hint=hint) from error
 
 
 def _format_rows(known: Mapping[str, object], kind: str = "") -> Iterator[str]:

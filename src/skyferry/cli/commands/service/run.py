@@ -23,7 +23,7 @@ from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.parameters import Option, format_command
 from skyferry.cli.render import output
 from skyferry.cli.signals import handle_signals
-from skyferry.errors import LedgerError
+from skyferry.errors import ConfigError, LedgerError
 
 if TYPE_CHECKING:
     from skyferry.cli.render.observers import RunObservers
@@ -79,12 +79,22 @@ def run(
     count = parse_processes(processes)
     file = find_config(config, os.environ).file
     settings = resources.load_settings(file, workspace, listen)
+    _check_workspace(settings.workspace)
     job = prepare_processes(settings, count) if count > 1 else None
     create_source_folders(settings)
     if samples:
         write_samples(settings)
     shows_live = sys.stdout.isatty() if live is None else live
     raise click.exceptions.Exit(run_async(_run(settings, file and file.resolve(), until_idle, shows_live, job)))
+
+
+def _check_workspace(workspace: Path) -> None:
+    """Raise ConfigError for a path that watching and reports cannot take."""
+    try:
+        os.path.abspath(workspace).encode()
+    except UnicodeEncodeError as error:
+        hint = "rename the folder, or choose another with --workspace"
+        raise ConfigError("the path of the workspace is not valid UTF-8", where=str(workspace), hint=hint) from error
 
 
 async def _run(settings: Settings, config: Path | None, until_idle: bool, live: bool, job: PoolJob | None) -> ExitCode:
