@@ -189,3 +189,22 @@ def test_a_cloud_url_that_cannot_work_shows_no_secret(text: str, message: str) -
     with pytest.raises(ValueError, match=message) as refused:
         StoreUrl.parse(text)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (LedgerUrl, "postgres://h/d", "'postgres://h/d' is not a known ledger URL: use postgresql://HOST/DATABASE"),
+        (QueueUrl, "sqllite://queue.db", "'sqllite://queue.db' is not a known queue URL: use sqlite://FILE"),
+        (LedgerUrl, "'redis://u@h/l'", "redis://***@h/l is in quotes that are part of it: remove them"),
+        (LedgerUrl, "redis://h/l ", "'redis://h/l ' has spaces around it: remove them"),
+        (QueueUrl, " nats://h/s/c", "' nats://h/s/c' is not a known queue URL: use nats://HOST/STREAM/CONSUMER"),
+    ],
+)
+def test_a_url_that_was_mistyped_says_what_to_type(kind: Any, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        kind.parse(text)
+
+
+def test_the_name_of_a_folder_may_end_with_a_space() -> None:
+    assert StoreUrl.parse("file://a ").path(WORKSPACE) == Path("/w/a ")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -58,11 +59,16 @@ class Url(Generic[R]):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse a URL. Raises ValueError with a message that names the known forms and contains no secret."""
-        forms = " or ".join(s.form for s in cls.schemes.values())
+        if text[:1] in ("'", '"') and text[-1:] == text[:1]:
+            raise ValueError(f"{_shown(text[1:-1])} is in quotes that are part of it: remove them")
         scheme, colon, rest = text.partition("://")
         if not colon or scheme not in cls.schemes:
+            close = get_close_matches(scheme.strip(), cls.schemes, 1, cutoff=0.7) if colon else []
+            forms = " or ".join(cls.schemes[name].form for name in close or cls.schemes)
             raise ValueError(f"{_shown(text)!r} is not a known {cls.kind} URL: use {forms}")
         known = cls.schemes[scheme]
+        if not known.path and text != text.strip():
+            raise ValueError(f"{_shown(text)!r} has spaces around it: remove them")
         location, _, query = rest.partition("?")
         location = unquote(location)
         if not location.strip("/") or "\0" in location:

@@ -140,7 +140,8 @@ class Section:
             if field.bounds and found is not None:
                 kinds.check_bounds(found, value, **field.bounds)
             if is_text and isinstance(found, str) and CONTROL.search(found):
-                raise ValueError("must not contain control characters")
+                ending = "" if CONTROL.search(found.rstrip("\r\n")) else ": remove the line break at its end"
+                raise ValueError(f"must not contain control characters{ending}")
             return found
 
         return read
