@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from skyferry.config.load import Checked, check, load
 from skyferry.config.reading.faults import ConfigFault, ConfigFaults
+from skyferry.config.reading.files import explain_unreadable
 from skyferry.config.settings import Settings
 
 Write = Callable[[str], Path]
@@ -234,7 +236,7 @@ def test_every_fault_is_reported_at_once_with_its_line(write: Write) -> None:
         ("drain: 1s\nworkspace: 2026-02-31", "skyferry.yaml", 2, "'2026-02-31' needs quotes"),
         ("drain: !!int one", "skyferry.yaml", 1, "'one' needs quotes"),
         ("drain: .inf", "drain", 1, "finite"),
-        ("drain: \x01", "skyferry.yaml", None, "special characters"),
+        ("drain: \x01", "skyferry.yaml", None, "the character U+0001"),
         ("- a", "configuration", None, "contains no settings"),
         ("drain: 1s\nlog: {}\ndrain: 2s", "drain", 3, "given twice"),
         ("server: {token: hunter2}", "server.token", 1, "the file must not contain a secret"),
@@ -253,8 +255,61 @@ def test_a_file_that_cannot_be_settings(write: Write, text: str, where: str, lin
 
 
 def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
-    assert "No such file" in only(checked(tmp_path / "absent.yaml").faults).message
-    assert "directory" in only(checked(tmp_path).faults).message
+    """It says what, where, and what to do."""
+    (absent,) = checked(tmp_path / "absent.yaml").faults
+    assert (absent.message, absent.hint) == ("does not exist", f"The current folder is {Path.cwd()}.")
+    (folder,) = checked(tmp_path).faults
+    assert (folder.where, folder.message) == (str(tmp_path), "is a folder, not a file")
+    assert folder.hint == "Name a file, such as skyferry.yaml."
+    (tmp_path / "fleet.yml").touch()
+    assert only(checked(tmp_path).faults).hint == f"Name the file in it, such as {tmp_path / 'fleet.yml'}."
+    assert only(checked(tmp_path / "fleet.yaml").faults).hint == f"Did you mean {tmp_path / 'fleet.yml'}?"
+    assert only(checked(tmp_path / "fleet.yml" / "x").faults).message == "does not exist"
+    denied = explain_unreadable(tmp_path / "fleet.yml", PermissionError(errno.EACCES, "Permission denied"))
+    assert str(denied).endswith(
+        "cannot be read: Permission denied. Give this user read access to the file and its folders."
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "message", "hint", "line"),
+    [
+        (b"drain: 1s\n# caf\xe9\n", "is not a text in UTF-8: invalid continuation byte", "Save it as UTF-8", 2),
+        ("drain: 1s\n".encode("utf-16-le"), "it has the character U+0000", "save the file as UTF-8", None),
+        (b"\x89PNG\r\n\x1a\n", "is not a text in UTF-8: invalid start byte", "name another file", 1),
+    ],
+)
+def test_a_file_in_another_encoding_is_named(
+    tmp_path: Path, data: bytes, message: str, hint: str, line: int | None
+) -> None:
+    (tmp_path / "skyferry.yaml").write_bytes(data)
+    fault = only(checked(tmp_path / "skyferry.yaml").faults)
+    assert (message in fault.message, hint in fault.hint, fault.line) == (True, True, line)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_mark_of_the_encoding_is_accepted(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "skyferry.yaml").write_text("drain: 3s\n", encoding)
+    assert load(tmp_path / "skyferry.yaml", {}).drain == 3.0
+
+
+def test_an_empty_file_is_noticed(tmp_path: Path) -> None:
+    """It is accepted, as one whose lines are all comments."""
+    (tmp_path / "skyferry.yaml").write_text("# workspace: data\n")
+    found = checked(tmp_path / "skyferry.yaml")
+    assert found.faults == ()
+    assert only(found.warnings).message == "the file is empty, so the embedded default is used"
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_workspace_that_is_a_file_is_a_fault(tmp_path: Path, below: str) -> None:
+    (tmp_path / "data").touch()
+    found = check(None, {}, tmp_path / "data" / below)
+    assert (only(found.faults).where, only(found.faults).message) == (
+        "--workspace",
+        f"{tmp_path / 'data'} is a file, not a folder",
+    )
+    assert check(None, {}, tmp_path / "absent" / below).faults == ()
 
 
 def test_yaml_anchors_and_merges_work(write: Write) -> None:

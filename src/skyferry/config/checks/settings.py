@@ -16,6 +16,7 @@ from skyferry.config.checks import routes as route_checks
 from skyferry.config.checks.validate import ValidDocument
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import Place
+from skyferry.config.reading.files import find_file_in_path
 from skyferry.config.settings import ServerSettings, Settings, SimulatorSettings, StoreSettings
 from skyferry.config.units import parse_window
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, is_loopback, resolve_queue, resolve_store
@@ -27,6 +28,8 @@ STEP = 256 * 2**10  # bytes: all but the last part of a resumable upload are mul
 
 def check_settings(valid: ValidDocument, document: Document) -> None:
     """Report every fault and warning."""
+    if file := find_file_in_path(valid.settings.workspace):
+        document.fault(("workspace",), f"{file} is a file, not a folder", "Name a folder, which is made if need be.")
     _stores(valid, document)
     namesakes.check_namesakes(valid, document)
     _databases(valid, document)

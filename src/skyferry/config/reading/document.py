@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skyferry.config.reading.faults import ConfigFault, InvalidYaml, Place, format_place, suggest
+from skyferry.config.reading.files import explain_unreadable
 from skyferry.config.reading.renamed import UNTIL, old_names
 from skyferry.config.settings import Settings
 from skyferry.frozen import dataclass
@@ -65,7 +66,7 @@ class Document:
         try:
             value = self._parse(file.read_bytes(), self.lines)
         except OSError as error:
-            self.faults.append(ConfigFault(str(file), f"cannot be read: {error.strerror}"))
+            self.faults.append(explain_unreadable(file, error))
         except InvalidYaml as error:
             self.faults.append(ConfigFault(file.name, error.message, error.hint, error.line))
         else:
@@ -74,6 +75,10 @@ class Document:
                 self.data = value
             elif value is not None:
                 self.fault((), "the file contains no settings", "Write lines such as `workspace: data`.")
+            else:
+                self.warn(
+                    (), "the file is empty, so the embedded default is used", "Write its routes and stores into it."
+                )
         for place in SECRETS:
             if place in self.lines:
                 variable = PREFIX + "__".join(place).upper()

@@ -25,7 +25,7 @@ def parse_yaml(text: bytes, lines: dict[Place, int], place: Place, twice: Callab
         finally:
             loader.dispose()
     except (yaml.YAMLError, RecursionError) as error:
-        raise _explain_error(error) from error
+        raise _explain_error(error, text) from error
 
 
 class _Builder:
@@ -84,7 +84,14 @@ class _Builder:
             first.setdefault(name, line)
 
 
-def _explain_error(error: Exception) -> InvalidYaml:
+def _explain_error(error: Exception, text: bytes) -> InvalidYaml:
+    if isinstance(error, yaml.reader.ReaderError):
+        if error.encoding == "unicode":
+            said = f"is not YAML: it has the character U+{error.character:04X}, which no text has"
+            return InvalidYaml(said, "Remove it, or save the file as UTF-8 if that is not its encoding.", None)
+        line = text.count(b"\n", 0, error.position) + 1 if error.encoding == "utf-8" else None
+        said = f"is not a text in {error.encoding.upper()}: {error.reason}"
+        return InvalidYaml(said, "Save it as UTF-8, or name another file.", line)
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
     hint = "Quote values that begin with {, [, * or &, and indent with spaces." if mark else ""
