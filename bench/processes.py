@@ -1,11 +1,12 @@
-"""Objects a second and CPU time per object of `skyferry copy` with 1, 2 and 4 processes, from folder to folder.
+"""Objects a second and CPU time per object of `skyferry copy` with 1, 2 and 4 processes, and by default, from folder to folder.
 
-    python -m bench.processes [--objects N] [--rounds N] [--processes 1@1,1,2,4] [--folder DIR] [--profile]
+    python -m bench.processes [--objects N] [--rounds N] [--processes 1@1,1,2,4,auto] [--folder DIR] [--profile]
 
 Objects of 4 KiB. Rounds are interleaved, and the medians are printed. "Start" is a copy of no object; rates and CPU time, of the
 command and its children, are without it. Modules are compiled once, as in an installation. 1@1 is one process on one core, for the
-threads of one process may use a second one. "Others" is the share of all cores that other programs took meanwhile: with more than
-a few per cent, the rates say little. "Cores" is the CPU time by the time, both without the start.
+threads of one process may use a second one. "auto" is the default, which begins with one process and grows if there are idle
+cores; what it takes for that is in its rate and its CPU time. "Others" is the share of all cores that other programs took
+meanwhile: with more than a few per cent, the rates say little. "Cores" is the CPU time by the time, both without the start.
 
 --folder is where objects and ledger are: with /dev/shm, no flush waits for a disk. --profile also prints, of one more copy, where
 the time of all cores went: before the first object arrived, while objects arrived, and after the last one. Then it prints what
@@ -164,7 +165,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=8000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--processes", default="1@1,1,2,4")
+    parser.add_argument("--processes", default="1@1,1,2,4,auto")
     parser.add_argument("--folder", default=".", metavar="DIR")
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()

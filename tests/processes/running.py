@@ -62,10 +62,10 @@ class Command:
 
 
 @contextmanager
-def run_command(folder: Path, *arguments: object) -> Iterator[Command]:
+def run_command(folder: Path, *arguments: object, program: tuple[str, ...] = ("-m", "skyferry")) -> Iterator[Command]:
     """Run `skyferry` with these arguments, in the folder."""
     log = folder / "log"
-    command = [sys.executable, "-m", "skyferry", *(str(argument) for argument in arguments)]
+    command = [sys.executable, *program, *(str(argument) for argument in arguments)]
     environ = {**os.environ, "NO_COLOR": "1"}
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True, env=environ, cwd=folder)

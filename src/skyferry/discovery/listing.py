@@ -98,7 +98,7 @@ class CopyPorts:
     ledger: Placements
     queue: EventQueue  # in memory: it takes events as they are
     clock: Clock
-    doubt: Callable[[str], object] = lambda key: None  # gets each key whose object differs from the ledger
+    doubt: Callable[[str], str] = lambda event_id: event_id  # marks the event of an object that differs from the ledger
     refuse: Callable[[str, SkyferryError], object] = lambda key, error: None  # gets each object that cannot be copied
     same: Callable[[PlannedCopy], Awaitable[bool]] = _differs  # compares contents
     preview: Callable[[Sequence[PlannedCopy]], Awaitable[None]] | None = None  # gets the copies, in place of the queue
@@ -259,8 +259,6 @@ class ListingSource:
         self.found.present_bytes += copy.source.size
 
     def _is_valid(self, copy: PlannedCopy) -> bool:
-        if copy.known:
-            self._ports.doubt(copy.to.key)
         try:
             validate_key(copy.source.key, "the key")
             validate_key(copy.to.key, f"the key that it would have, {copy.to.key[:40]}…")
@@ -273,7 +271,7 @@ class ListingSource:
         """Create an event with a new id: the objects, not earlier events, decide if there is work."""
         event_id = next(self._event_ids)
         return ObjectEvent(
-            event_id=event_id,
+            event_id=self._ports.doubt(event_id) if copy.known else event_id,
             correlation_id=event_id,
             change=Change.CREATED,
             source=copy.ref,

@@ -99,9 +99,7 @@ class ServiceComponents:
     orphans: OrphanSettler | None = None
     recovery: LostMessageRecovery | None = None
     idle_check: float = IDLE_CHECK  # seconds between checks for idleness
-    reports: Callable[[], Sequence[WorkerReport]] | None = (
-        None  # of the processes that do the work, if this one does none
-    )
+    reports: Callable[[], Sequence[WorkerReport]] | None = None  # of the processes that do the work, if others do
     helper: bool = False  # another process watches, prunes and publishes
     queue_role: str = QUEUES  # shared by the processes that have the same queues
     host: str = ""  # the machine, as `skyferry workers` shows it
@@ -113,7 +111,8 @@ class Service:
     """One process of Skyferry."""
 
     def __init__(self, components: ServiceComponents) -> None:
-        self._components, self._context, self._worker = components, components.context, components.worker
+        self._components, self._context = components, components.context
+        self.worker = components.worker  # a replacement, which speaks for both, runs once this one has drained
         self.ledger, self._fleet = self._context.ledger, components.fleet
         self._started_at, self._began = self._context.clock.time(), self._context.clock.monotonic()
         if not components.helper:
@@ -127,7 +126,7 @@ class Service:
             components.queues,
             components.paces,
             components.probes,
-            lambda: (self._worker.arrivals, self._worker.in_flight),
+            lambda: (self.worker.arrivals, self.worker.in_flight),
         )
         self._check_reporter = CheckReporter(self._context.observer, components.health)
         self._working = False
@@ -149,12 +148,18 @@ class Service:
             helpers.append(tasks.create_task(self._fleet.run(self._describe), name="fleet"))
             if shared := self._components.shared:
                 helpers.append(tasks.create_task(shared.run(), name="shared limits"))
-            await asyncio.wait([tasks.create_task(self._worker.run(), name="worker")])
+            await asyncio.wait([tasks.create_task(self._run_workers(), name="worker")])
             for task in helpers:
                 task.cancel()
         observe(Record("service.stopped"))
         if until_idle and (failure := next((s.failure for s in self._components.sources if s.failure), None)):
             raise failure
+
+    async def _run_workers(self) -> None:
+        ended = None
+        while ended is not self.worker:
+            ended = self.worker
+            await ended.run()
 
     def _start_housekeeping(self, tasks: asyncio.TaskGroup, until_idle: bool) -> list[asyncio.Task[None]]:
         """Start what one process does for all."""
@@ -170,9 +175,9 @@ class Service:
 
     def drain(self, grace: float | None = None) -> None:
         """Stop taking work, and end. Idempotent. `grace` replaces the configured seconds for transfers in flight."""
-        if not self._worker.draining:
+        if not self.worker.draining:
             self._context.observer.on(Record("service.draining"))
-        self._worker.drain(grace)
+        self.worker.drain(grace)
         self._fleet.drain()
 
     async def close(self) -> None:
@@ -211,32 +216,32 @@ class Service:
     @property
     def idle(self) -> bool:
         """True if nothing is in flight."""
-        return self._worker.idle
+        return self.worker.idle
 
     def report(self) -> WorkerReport:
         """Return the state of this process for the one that shows the whole."""
         now = self._context.clock.monotonic()
         return WorkerReport(
-            in_flight=self._worker.in_flight,
-            arrivals=self._worker.arrivals,
-            idle=self._worker.idle,
-            oldest=self._worker.oldest(),
+            in_flight=self.worker.in_flight,
+            arrivals=self.worker.arrivals,
+            idle=self.worker.idle,
+            oldest=self.worker.oldest(),
             breakers={name: str(breaker.state) for name, breaker in self._context.breakers.items()},
             limiter_waiting=self._components.waiting(),
             concurrency={store: limit.describe(now) for store, limit in self._context.limits.items()},
             checks=(*self._store_checks(), *(queue.check for queue in self._components.queues)),
-            backlog=self._worker.backlog(),
+            backlog=self.worker.backlog(),
         )
 
     def _describe(self) -> Heartbeat:
-        claimed = self._worker.list_claimed()
+        claimed = self.worker.list_claimed()
         keys = [(store, key.encode("utf-8", "replace").decode()[:LONGEST_KEY]) for store, key in claimed[:MOST_KEYS]]
         return Heartbeat(
             host=self._components.host,
             version=__version__,
             region=self._components.region,
             age=self._context.clock.monotonic() - self._began,
-            state=WorkerState.DRAINING if self._worker.draining else WorkerState.RUNNING,
+            state=WorkerState.DRAINING if self.worker.draining else WorkerState.RUNNING,
             holds=len(claimed),
             keys=tuple(keys),
         )
@@ -245,17 +250,14 @@ class Service:
         return self._components.reports() if self._components.reports else ()
 
     def _status(self) -> Status:
-        facts, clock, known = self._monitor.facts, self._context.clock, {}
+        facts, clock = self._monitor.facts, self._context.clock
         now, own, reports = clock.monotonic(), self.report(), self._reports()
-        for queue in self._components.queues:
-            if (depth := queue.health.depth) is not None:
-                known[queue.name] = depth
         return Status(
             version=__version__,
             started_at=self._started_at,
-            state="draining" if self._worker.draining else "running",
-            in_flight=self._worker.in_flight,
-            queues=known,
+            state="draining" if self.worker.draining else "running",
+            in_flight=self.worker.in_flight,
+            queues={q.name: q.health.depth for q in self._components.queues if q.health.depth is not None},
             transfers=facts.transfers or {},
             dead_letters=facts.letters,
             breakers=merge_breakers([own.breakers, *(report.breakers for report in reports)]),
@@ -264,9 +266,7 @@ class Service:
             held_deletes=facts.held,
             limiter_waiting=sum_counts([own.limiter_waiting, *(report.limiter_waiting for report in reports)]),
             concurrency=sum_counts([report.concurrency for report in reports or [own]]),
-            receives={
-                queue.name: now - (queue.health.answered or queue.health.since) for queue in self._components.queues
-            },
+            receives={q.name: now - (q.health.answered or q.health.since) for q in self._components.queues},
             oldest=self._oldest(),
             checks=tuple(self._checks()),
             backlog=own.backlog,
@@ -274,7 +274,7 @@ class Service:
             roles=find_held(self._fleet.roles),
             exports_ledger=not self._components.helper and self._gauges.is_held,
             exports_queues=not self._components.helper and self._depths.is_held,
-            own_oldest=self._find_ages(self._worker.oldest()),
+            own_oldest=self._find_ages(self.worker.oldest()),
         )
 
     def _oldest(self) -> Mapping[str, float] | None:
@@ -282,7 +282,7 @@ class Service:
         if (recorded := self._monitor.facts.oldest) is None:
             return None
         ages = dict.fromkeys(self._context.routes, 0.0)
-        for known in (recorded, self._worker.oldest()):
+        for known in (recorded, self.worker.oldest()):
             ages.update({route: max(ages.get(route, 0.0), age) for route, age in self._find_ages(known).items()})
         return ages
 
@@ -327,7 +327,7 @@ class Service:
                 yield HealthCheck("store", store, "ok")
 
     def _worker_state(self) -> tuple[Condition, str]:
-        if self._worker.draining:
+        if self.worker.draining:
             return "down", "the worker is draining"
         if self._components.reports and not self._reports():
             return "down", "none of its processes runs"
@@ -383,7 +383,7 @@ class Service:
         self.drain()
 
     async def _is_idle(self) -> bool:
-        if not self._worker.idle or not all(source.idle for source in self._components.sources):
+        if not self.worker.idle or not all(source.idle for source in self._components.sources):
             return False
         try:
             depths = [await queue.depth() for queue in self._components.queues]

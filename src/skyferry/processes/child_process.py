@@ -55,7 +55,13 @@ async def start_child(job: WorkerJob) -> ChildProcess:
     except BaseException:  # whatever it is, the socket has no other owner
         end.close()
         raise
-    channel = await Channel.open(end)
+    try:
+        channel = await Channel.open(end)
+    except BaseException:  # cancelled, for example
+        process.kill()
+        process.wait()
+        end.close()
+        raise
     channel.send("job", job)
     return ChildProcess(channel, process)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from math import ceil, inf
+from pathlib import Path
 
 from skyferry.config.settings import Settings, StoreSettings
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
@@ -11,13 +14,27 @@ from skyferry.errors import ConfigError
 MOST = 64  # processes; each has its own connections, files and caches
 AUTO = "auto"
 WHERE = "--processes"
+CGROUP = Path("/sys/fs/cgroup")  # of a container, its own
 # Limits of a command that its processes share. `part_size` and the like belong to one object or one request.
 SHARED = ("transfers", "large_transfers", "max_in_flight_messages", "waiting_messages", "waiting_memory", "memory")
 
 
 def count_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use, by its affinity and by the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, ceil(min(cores, read_quota(CGROUP))))
+
+
+def read_quota(folder: Path) -> float:
+    """Return the cores whose time the control group mounted at `folder` may use; infinity without a quota.
+
+    Version 2 has both numbers in one file, version 1 in two. https://docs.kernel.org/admin-guide/cgroup-v2.html
+    """
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        with suppress(OSError, ValueError):  # neither, or no limit: "max"
+            quota, period = (int(word) for file in files for word in (folder / file).read_text().split())
+            return quota / period if quota > 0 < period else inf
+    return inf
 
 
 def parse_processes(text: str, cores: int) -> int:

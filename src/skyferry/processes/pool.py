@@ -39,6 +39,7 @@ class PoolJob:
     drain: float  # seconds for transfers in flight
     open_queue: Callable[[], EventQueue] | None = None  # opens a client for each child of a queue in memory
     backoff: Backoff = RESTART
+    held: bool = False  # children wait for `WorkerPool.begin`; one that ends before all are ready ends the pool
 
 
 @dataclass(slots=True)
@@ -127,17 +128,26 @@ class WorkerPool:
             if slot.child is not None:
                 slot.child.kill()
 
+    async def wait_until_ready(self) -> None:
+        """Wait until all children could take work."""
+        await self._all_ready.wait()
+
+    def begin(self) -> None:
+        """Let the children take work."""
+        self._begun.set()
+
     async def run(self) -> None:
-        """Keep the children running until all have drained.
+        """Keep the children running until all have drained. If it is cancelled, it ends them at once.
 
         Raises the error of a child that could not begin, unless another one has; InternalError if it gave none.
         """
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._keep_running(s), name=f"process {s.worker}") for s in self._slots]
-                gate = group.create_task(self._open_gate(), name="begin together")
+                gate = None if self._job.held else group.create_task(self._open_gate(), name="begin together")
                 await asyncio.wait(tasks)
-                gate.cancel()
+                if gate is not None:
+                    gate.cancel()
         finally:
             self.kill()
 
@@ -146,7 +156,7 @@ class WorkerPool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ALL_READY):
                 await self._all_ready.wait()
-        self._begun.set()
+        self.begin()
 
     async def _keep_running(self, slot: _Slot) -> None:
         while not self._stop.is_set():
@@ -165,6 +175,8 @@ class WorkerPool:
                     self._observer.on(Record("process.ended", worker=slot.worker, message=end))
                 return
             slot.failures = 1 if self._clock.monotonic() - began >= STEADY else slot.failures + 1
+            if self._job.held and not self._all_ready.is_set():
+                raise InternalError(f"process {slot.worker} ended before it could begin: {end or 'exit code 0'}")
             if slot.failures == TRIES and not self._proven:
                 raise InternalError(
                     f"process {slot.worker} ended {TRIES} times before it could begin: {end}", hint=UNABLE

@@ -27,32 +27,28 @@ FOLDER = "copies"
 SUFFIX = ".db"
 STATE = "XDG_STATE_HOME"
 VERSION = 14  # place of the version in a UUID
-DOUBTED = "d"  # a version that no UUID has: of ids of events whose destination key another process doubts
+DOUBTED = "d"  # a version that no UUID has: of ids of events whose destination key the listing doubts
 CACHE = 8 * 2**20  # bytes of cached pages: more would let the memory of a copy grow with the objects, and saves no CPU
 
 
 class CopyLedger(SqliteLedger):
-    """A ledger whose placements give way to what a listing of the destination shows."""
+    """A ledger whose placements give way to what a listing of the destination shows: see `mark_doubted`."""
 
     def __init__(self, path: Path, owner: str, clock: Clock) -> None:
         super().__init__(path, owner, clock, cache=CACHE)
         self.path = path
-        self._doubted: set[str] = set()  # destination keys
-
-    def doubt(self, key: str) -> None:
-        """Leave out the placement of this key in claims: the listing contradicts it."""
-        self._doubted.add(key)
 
     async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
         answers = await super().claim(transfers)
-        return [replace(a, placement=None) if isinstance(a, Claim) and self._doubts(a.transfer) else a for a in answers]
+        return [replace(a, placement=None) if isinstance(a, Claim) and _is_doubted(a.transfer) else a for a in answers]
 
-    def _doubts(self, transfer: Transfer) -> bool:
-        return transfer.key in self._doubted or transfer.event_id[VERSION : VERSION + 1] == DOUBTED
+
+def _is_doubted(transfer: Transfer) -> bool:
+    return transfer.event_id[VERSION : VERSION + 1] == DOUBTED
 
 
 def mark_doubted(event_id: str) -> str:
-    """Return the id of an event whose destination key is doubted, for the ledger of the process that copies it."""
+    """Return the id of an event whose destination key is doubted, for the ledger of whichever process copies it."""
     return f"{event_id[:VERSION]}{DOUBTED}{event_id[VERSION + 1 :]}"
 
 

@@ -39,6 +39,14 @@ Processes = Annotated[
         help="Divide the work and the limits among N processes; auto = one per core. They share a queue and a ledger in files.",
     ),
 ]
+CopyProcesses = Annotated[
+    str,
+    Option(
+        "--processes",
+        metavar="N",
+        help="Divide the work and the limits among N processes; auto = begin with one, and use idle cores once that pays.",
+    ),
+]
 Limit = Annotated[int, Option("--limit", metavar="N", min=1, max=1000, help="The maximum number of items.")]
 Cursor = Annotated[str, Option("--cursor", metavar="TEXT", help="Continue after the previous page.")]
 

@@ -88,7 +88,8 @@ def copy(
     transfers.check()
     patience, rate = parse_span(transfers.retry_for), request.parse_rate(transfers.bwlimit)
     max_deletes = deletes.parse_limit()
-    processes = parse_processes(transfers.processes)
+    grows = transfers.processes == request.AUTO
+    processes = 1 if grows else parse_processes(transfers.processes)
     settings = configuration.load()
     if STDIN in (source, destination):
         flags = {
@@ -112,7 +113,7 @@ def copy(
     used = prepare.build_settings(
         prepare.limit_rate(origin, rate), prepare.limit_rate(target, rate), settings, transfers
     )
-    job = CopyJob(origin, target, used, selection, max_deletes, deletes.dry_run, patience, shown, processes)
+    job = CopyJob(origin, target, used, selection, max_deletes, deletes.dry_run, patience, shown, processes, grows)
     raise click.exceptions.Exit(
         prepare.run_job(job, settings, ignore_ledger=transfers.ignore_ledger or transfers.again)
     )

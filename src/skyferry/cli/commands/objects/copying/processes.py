@@ -1,31 +1,31 @@
-"""`skyferry copy --processes N`: this process lists, and serves a queue to those that copy. All share the ledger."""
+"""`skyferry copy` in several processes: this one lists, and serves a queue to those that copy. All share the ledger."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from skyferry.cli.render import output, stalls
-from skyferry.clock import SystemClock
 from skyferry.frozen import dataclass
 from skyferry.model import State
-from skyferry.ports import EventQueue, Observer, Outgoing
-from skyferry.ports.decorators import QueueDecorator
-from skyferry.processes import open_pool, prepare_processes
-from skyferry.queues.memory import MemoryQueue, QueueState
+from skyferry.ports import EventQueue, Observer
+from skyferry.processes import growth, open_pool, prepare_processes
+from skyferry.processes.growth import Growable, grow
+from skyferry.processes.usage import UsageMeter
 from skyferry.records import Record
-from skyferry.wiring.copy_ledgers import mark_doubted
 
 if TYPE_CHECKING:
     from skyferry.cli.commands.objects.copying.request import CopyJob
     from skyferry.cli.render.copy_progress import CopyProgress
+    from skyferry.config.settings import Settings
+    from skyferry.engine.service import Service
+    from skyferry.errors import SkyferryError
     from skyferry.processes.pool import PoolJob, WorkerPool
 
 
@@ -44,37 +44,41 @@ def share_copy(job: CopyJob, ledger: Path | None) -> Iterator[SharedCopy]:
     """Make a queue, and a ledger in a temporary folder if None is given. Raises as `prepare_processes`."""
     with TemporaryDirectory(prefix="skyferry-") as scratch:
         file = ledger or Path(scratch) / "ledger.db"
-        url = f"sqlite://{quote(str(file.absolute()))}"
-        ledger_settings = job.settings.ledger.model_copy(update={"url": url})
-        settings = job.settings.model_copy(update={"ledger": ledger_settings})
-        limited = stalls.limit_request_time(settings, job.patience)
-        (address,) = settings.queues
-        open_queue = partial(MemoryQueue, address.name, SystemClock(), address.lease, QueueState())
-        pool = prepare_processes(limited, job.processes, file, open_queue)
-        yield SharedCopy(replace(job, settings=settings), pool, file, open_queue())
+        open_queue = job.make_queue()
+        pool = _prepare_pool(job, job.processes, file, open_queue)
+        yield SharedCopy(replace(job, settings=_set_ledger(job.settings, file)), pool, file, open_queue())
 
 
-class SharedCopyQueue(QueueDecorator):
-    """The queue of a copy, as the listing uses it: other processes learn of doubts by the id of an event."""
-
-    def __init__(self, inner: EventQueue) -> None:
-        super().__init__(inner)
-        self._doubted: set[str] = set()
-
-    def doubt(self, key: str) -> None:
-        """Let the event of the next `send` for this destination key have an id that says so."""
-        self._doubted.add(key)
-
-    async def send(self, messages: Sequence[Outgoing]) -> list[str]:
-        doubted, self._doubted = self._doubted, set()
-        return await self.inner.send([_mark(message, doubted) for message in messages] if doubted else messages)
+def _prepare_pool(job: CopyJob, count: int, ledger: Path, open_queue: Callable[[], EventQueue]) -> PoolJob:
+    limited = stalls.limit_request_time(_set_ledger(job.settings, ledger), job.patience)
+    return prepare_processes(limited, count, ledger, open_queue)
 
 
-def _mark(message: Outgoing, doubted: Collection[str]) -> Outgoing:
-    event = message.event
-    if event is None or event.destination is None or event.destination.key not in doubted:
-        return message
-    return replace(message, event=replace(event, event_id=mark_doubted(event.event_id)))
+def _set_ledger(settings: Settings, file: Path) -> Settings:
+    url = f"sqlite://{quote(str(file.absolute()))}"
+    return settings.model_copy(update={"ledger": settings.ledger.model_copy(update={"url": url})})
+
+
+async def grow_copy(
+    service: Service,
+    job: CopyJob,
+    ledger: Path,
+    progress: CopyProgress,
+    open_queue: Callable[[], EventQueue],
+    opened: list[WorkerPool],
+) -> None:
+    """Go on in several processes once that pays, and add them to `opened`. Cancel it at the end of the copy."""
+
+    def open_held(count: int) -> WorkerPool:
+        pool = replace(_prepare_pool(job, count, ledger, open_queue), held=True)
+        opened.append(open_copy_pool(pool, progress))
+        return opened[-1]
+
+    def warn(error: SkyferryError) -> None:
+        print(output.escape_control(f"warning: this copy goes on in one process: {error}"), file=sys.stderr, flush=True)
+
+    command = Growable(open_queue(), lambda: progress.found.whole, open_held, warn)
+    await grow(service, command, job.settings.limits, growth.POLICY, UsageMeter())
 
 
 def open_copy_pool(pool: PoolJob, progress: CopyProgress) -> WorkerPool:

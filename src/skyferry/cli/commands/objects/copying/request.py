@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from skyferry.cli.arguments import list_files
 from skyferry.cli.arguments.list_files import STDIN
-from skyferry.cli.arguments.options import Json, Processes, reject_both_names, warn_renamed_flag
+from skyferry.cli.arguments.options import CopyProcesses, Json, reject_both_names, warn_renamed_flag
 from skyferry.cli.parameters import Option
 from skyferry.errors import ConfigError
 from skyferry.frozen import dataclass
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from skyferry.config.max_deletes import MaxDeletes
     from skyferry.config.settings import Settings
     from skyferry.discovery.selection import Comparison, CopySelection, Wildcard
+    from skyferry.ports import EventQueue
 
+AUTO = "auto"  # processes
 MAX_DELETES = "1000, 25%"
 NOTHING = "memory://nothing"  # a destination that does not exist yet, in a dry run
 
@@ -164,7 +167,7 @@ class CopyOptions:
             "--transfers", metavar="N", min=0, help="Objects copied at the same time at most; 0 = limits.transfers."
         ),
     ] = 0
-    processes: Processes = "1"
+    processes: CopyProcesses = AUTO
     bwlimit: Annotated[
         str,
         Option("--bwlimit", metavar="RATE", help="Bytes per second, such as 10M (10 MB) or 512KiB; off = no limit."),
@@ -247,6 +250,15 @@ class CopyJob:
     patience: float = 300.0  # seconds
     shown: OutputOptions = field(default_factory=OutputOptions)
     processes: int = 1
+    grows: bool = False  # into several processes, once that pays
+
+    def make_queue(self) -> Callable[[], EventQueue]:
+        """Return a function that opens a client of one new queue in memory, by the settings."""
+        from skyferry.clock import SystemClock
+        from skyferry.queues.memory import MemoryQueue, QueueState
+
+        (address,) = self.settings.queues
+        return partial(MemoryQueue, address.name, SystemClock(), address.lease, QueueState())
 
 
 def reject_together(names: Sequence[str]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from skyferry.cli.render import output, stalls
 from skyferry.cli.signals import handle_signals
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from skyferry.cli.commands.objects.copying.processes import SharedCopy
     from skyferry.cli.render.copy_progress import CopyProgress
     from skyferry.discovery.listing import ListingSource
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from skyferry.wiring import SourceContext
     from skyferry.wiring.copy_ledgers import CopyLedger
 
+SHORT = 0.4  # seconds in which a copy stays in one process, whatever there is to do
+
 
 async def run_copy(job: CopyJob, ledger: CopyLedger | None, shared: SharedCopy | None = None) -> ExitCode:
     """Copy, delete, and print the results. Without a ledger, it is in memory. `shared`: what other processes do."""
@@ -35,15 +40,21 @@ async def run_copy(job: CopyJob, ledger: CopyLedger | None, shared: SharedCopy |
     progress = CopyProgress(job.shown.verbose, job.shown.quiet)
     stores: dict[str, ObjectStore] = {}
     async with AsyncExitStack() as stack:
-        pool = _open_pool(shared.pool, progress) if shared else None
-        queues = (shared.queue,) if shared else ()
-        service = await stack.enter_async_context(_build_service(job, ledger, progress, stores, pool, queues))
-        end_at_once = pool.kill if pool else lambda: None
+        pools = [_open_pool(shared.pool, progress)] if shared else []
+        open_queue = job.make_queue()
+        queues = (shared.queue if shared else open_queue(),)
+        building = _build_service(job, ledger, progress, stores, pools[0] if pools else None, queues)
+        service = await stack.enter_async_context(building)
         numbers = (signal.SIGINT, signal.SIGTERM)
-        interrupted = stack.enter_context(handle_signals(numbers, partial(drain, service), end_at_once))
+        interrupted = stack.enter_context(handle_signals(numbers, partial(drain, service), partial(_kill, pools)))
         tune_collector()
         async with show_progress(progress, job.shown.shows_progress(sys.stderr.isatty()) and not job.dry_run):
-            for record in await stalls.run_service(service, progress.stalls, progress.found, job.patience):
+            growing: AbstractAsyncContextManager[None] = nullcontext()
+            if job.grows and ledger and not job.dry_run:
+                growing = _let_grow(service, job, ledger.path, progress, open_queue, pools)
+            async with growing:
+                records = await stalls.run_service(service, progress.stalls, progress.found, job.patience)
+            for record in records:
                 progress.on(record)
             if job.max_deletes is not None and not interrupted:
                 await mirror(job, stores, progress, lambda: bool(interrupted))
@@ -61,6 +72,38 @@ async def run_copy(job: CopyJob, ledger: CopyLedger | None, shared: SharedCopy |
     if progress.stalls.ended:
         return ExitCode.UNREACHABLE
     return ExitCode.OK if progress.complete else ExitCode.DEAD_LETTERS
+
+
+@asynccontextmanager
+async def _let_grow(
+    service: Service,
+    job: CopyJob,
+    ledger: Path,
+    progress: CopyProgress,
+    open_queue: Callable[[], EventQueue],
+    pools: list[WorkerPool],
+) -> AsyncIterator[None]:
+    """Let the copy go on in several processes inside, once that pays. A short copy imports nothing for it."""
+
+    async def grow() -> None:
+        await asyncio.sleep(SHORT)
+        from skyferry.cli.commands.objects.copying.processes import grow_copy
+
+        await grow_copy(service, job, ledger, progress, open_queue, pools)
+
+    task = asyncio.create_task(grow(), name="grow")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
+
+
+def _kill(pools: Sequence[WorkerPool]) -> None:
+    for pool in pools:
+        pool.kill()
 
 
 def _open_pool(shared: PoolJob, progress: CopyProgress) -> WorkerPool:
@@ -81,6 +124,7 @@ def _build_service(
     from skyferry.engine.contents import have_same_content
     from skyferry.engine.copy.digests import ThreadOffload
     from skyferry.wiring import build_service, wait_out_outages
+    from skyferry.wiring.copy_ledgers import mark_doubted
 
     one_store = job.source.identity == job.destination.identity
     ends = CopyEnds(job.source.ref, job.destination.ref, one_store=one_store)
@@ -91,19 +135,13 @@ def _build_service(
 
     def find(parts: SourceContext) -> Sequence[ListingSource]:
         stores.update({name: wait_out_outages(store, job.patience) for name, store in parts.stores.items()})
-        queue, doubt = parts.queue, ledger.doubt if ledger else lambda key: None
-        if pool:
-            from skyferry.cli.commands.objects.copying.processes import SharedCopyQueue
-
-            queue = shared_queue = SharedCopyQueue(parts.queue)
-            doubt = shared_queue.doubt
         ports = CopyPorts(
             source=stores["source"],
             destination=stores["destination"],
             ledger=parts.context.ledger,
-            queue=queue,
+            queue=parts.queue,
             clock=parts.context.clock,
-            doubt=doubt,
+            doubt=mark_doubted,
             refuse=progress.count_rejected,
             same=same,
             preview=preview.print_copies(stores, progress, job.shown) if job.dry_run else None,
