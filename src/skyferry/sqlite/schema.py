@@ -34,7 +34,17 @@ def read_schema_version(db: sqlite3.Connection, history: SchemaHistory, where: s
             where=where,
             hint="Correct the path in the URL.",
         )
-    return SchemaVersion(*db.execute(_READ).fetchone()) if "schema_version" in tables else SchemaVersion()
+    return _read_version(db) if "schema_version" in tables else SchemaVersion()
+
+
+def _read_version(db: sqlite3.Connection) -> SchemaVersion:
+    """Read the numbers, which a damaged page may lack. Raises sqlite3.Error."""
+    row = db.execute(_READ).fetchone()
+    if row is None or not all(isinstance(number, int) for number in row):
+        damage = sqlite3.DatabaseError("the version of the schema is damaged")
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage
+    return SchemaVersion(*row)
 
 
 def apply_next_step(

@@ -75,6 +75,21 @@ async def test_a_truncated_ledger_names_the_way_back(tmp_path: Path, share: int)
     assert "skyferry ledger rebuild" in caught.value.hint
 
 
+@pytest.mark.parametrize("damage", ["DELETE FROM schema_version", "UPDATE schema_version SET compatible_from = 'x'"])
+async def test_a_damaged_version_of_the_schema_names_the_way_back(tmp_path: Path, damage: str) -> None:
+    """Its page can be damaged so that SQLite does not notice."""
+    await written(ledger := tmp_path / "ledger.db")
+    await sent(queue := tmp_path / "queue.db")
+    for path in (ledger, queue):
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute(damage)
+    with pytest.raises(LedgerDamaged, match="version of the schema is damaged") as caught:
+        SqliteLedger(ledger, "me", ManualClock())
+    assert "skyferry ledger rebuild" in caught.value.hint
+    with pytest.raises(QueueDamaged, match="version of the schema is damaged"):
+        SqliteQueue(queue, "queue", "me", ManualClock())
+
+
 async def test_a_truncated_queue_names_the_way_back(tmp_path: Path) -> None:
     """When it is opened."""
     await sent(path := tmp_path / "queue.db")
