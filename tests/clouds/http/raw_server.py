@@ -44,7 +44,9 @@ class RawServer:
         return serve
 
     @asynccontextmanager
-    async def run(self, host: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    async def run(
+        self, host: str = "127.0.0.1", context: ssl.SSLContext | None = None, port: int = 0
+    ) -> AsyncIterator[str]:
         """Listen, and give the URL."""
         tasks: set[asyncio.Task[None]] = set()
 
@@ -63,10 +65,10 @@ class RawServer:
                 self.open -= 1
                 writer.transport.abort() if task.cancelling() else writer.close()
 
-        listening = await asyncio.start_server(serve, host, 0, ssl=context)
+        listening = await asyncio.start_server(serve, host, port, ssl=context)
         try:
-            port, name = listening.sockets[0].getsockname()[1], f"[{host}]" if ":" in host else host
-            yield f"{'https' if context else 'http'}://{'localhost' if context else name}:{port}/"
+            bound, name = listening.sockets[0].getsockname()[1], f"[{host}]" if ":" in host else host
+            yield f"{'https' if context else 'http'}://{'localhost' if context else name}:{bound}/"
         finally:
             listening.close()
             for task in tasks:

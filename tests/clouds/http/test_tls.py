@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.clouds.http.raw_server import OK, RawServer, client
 
-from skyferry.clouds.http.pool import tls_context
+from skyferry.clouds.http.tls import tls_context
 from skyferry.errors import ConnectionLost
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import AsyncGenerator
 from math import inf
@@ -42,6 +43,11 @@ class HttpConnection(asyncio.BufferedProtocol):
     def reusable(self) -> bool:
         """Return True if another request may be sent: the last response ended exactly, and nothing followed it."""
         return self._reusable and self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """Return the connection's end of TLS."""
+        return self._transport.get_extra_info("ssl_object") if self._transport is not None else None
 
     async def exchange(self, request: PlainRequest, parser: ResponseParser, first_byte: float) -> None:
         """Send a request, and feed the response to `parser`. `first_byte`: seconds until the response begins.

@@ -42,7 +42,8 @@ class PlainClient:
                 pool.give_back(kept)
         opened = await pool.connect()
         try:
-            return await opened.exchange(request, parser, first_byte)
+            await opened.exchange(request, parser, first_byte)
+            pool.learn_session(opened)
         finally:
             pool.give_back(opened)
 

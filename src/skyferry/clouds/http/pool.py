@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from functools import cache
 from ipaddress import ip_address
 
 import aiohappyeyeballs
@@ -13,6 +12,7 @@ import aiohappyeyeballs
 from skyferry.clouds.http.connection import HttpConnection
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.request import HttpOrigin
+from skyferry.clouds.http.tls import TlsSession, tls_context
 from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost, StoreTimeout
 
@@ -24,20 +24,13 @@ RECEIVED = 256 * 2**10  # bytes received at once
 _Address = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
 
-@cache
-def tls_context() -> ssl.SSLContext:
-    """Return the TLS settings: those of Python, so certificates and names are verified, by the CAs of the system."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(("http/1.1",))
-    return context
-
-
 class ConnectionPool:
     """The connections to one origin. The caller limits their number."""
 
     def __init__(self, origin: HttpOrigin, sweep: DeadlineSweep[HttpConnection], limits: Limits) -> None:
         self._origin, self._sweep, self._limits = origin, sweep, limits
         self._loop = asyncio.get_running_loop()
+        self._tls = TlsSession(tls_context()) if origin.secure else None
         self._idle: list[HttpConnection] = []  # the last used is the first to be used again
         self._open: set[HttpConnection] = set()
         self._shared = memoryview(bytearray(RECEIVED))
@@ -62,6 +55,11 @@ class ConnectionPool:
         self._idle.append(connection)
         if self._reaper is None:
             self._reaper = self._loop.call_later(IDLE, self._reap)
+
+    def learn_session(self, answered: HttpConnection) -> None:
+        """Let later connections resume the TLS session of a new one, whose first request was answered."""
+        if self._tls is not None and answered.tls is not None:
+            self._tls.learn(answered.tls, self._loop.time())
 
     async def connect(self) -> HttpConnection:
         """Open a connection. Raise StoreTimeout or ConnectionLost."""
@@ -98,13 +96,16 @@ class ConnectionPool:
         opened = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=SECOND_ADDRESS, interleave=1, loop=self._loop
         )
-        context = tls_context() if self._origin.secure else None
+        tls = self._tls
+        session = tls.offer(self._loop.time()) if tls else None
         _, connection = await self._loop.create_connection(  # it closes the socket if it fails
             lambda: HttpConnection(self._loop, self._sweep, self._limits, self._shared),
             sock=opened,
-            ssl=context,
-            server_hostname=self._origin.host if context else None,
+            ssl=tls.context if tls else None,
+            server_hostname=self._origin.host if tls else None,
         )
+        if tls and connection.tls:
+            tls.check(session, connection.tls)
         return connection
 
     async def _resolve(self) -> list[_Address]:
