@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -52,3 +53,21 @@ def test_the_tool_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert extras.install_command("gcs") == "pipx install --force 'skyferry[gcs]'"
     monkeypatch.setattr(sys, "prefix", "/home/ada/.local/share/uv/tools/skyferry")
     assert extras.install_command("gcs") == "uv tool install 'skyferry[gcs]'"
+
+
+@pytest.mark.parametrize(
+    ("url", "module"), [("postgresql://ferry@127.0.0.1/d", "asyncpg"), ("redis://127.0.0.1/l", "redis")]
+)
+@pytest.mark.parametrize("command", ["doctor", "workers", "ledger status"])
+def test_commands_name_the_missing_extra_of_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, module: str, command: str
+) -> None:
+    missing = f"raise ModuleNotFoundError('No module named {module}', name='{module}')"
+    (tmp_path / f"{module}.py").write_text(missing)  # the current folder is looked through first
+    monkeypatch.setenv("SKYFERRY_LEDGER__URL", url)
+    program = [sys.executable, "-m", "skyferry", *command.split()]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 2)
+    assert f"needs {module}" in done.stdout + done.stderr
+    assert "install" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

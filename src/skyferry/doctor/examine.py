@@ -80,7 +80,7 @@ class _Doctor:
         is_reached = all(check.name != "reach" or check.state is CheckState.OK for check in of_ledger)
         records = await check_records(self.opener) if is_reached else []
         of_stores += [check for check in records if check.kind == "store"]
-        if maintenance := self.opener.ledger_maintenance():
+        if is_reached and (maintenance := self.opener.ledger_maintenance()):
             of_stores += check_shared_limits(settings, maintenance.where)
         for queue in settings.queues:
             of_queues += await self._queue(queue, reached[queue.name])

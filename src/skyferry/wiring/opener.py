@@ -84,10 +84,11 @@ class Opener:
             await self.clock.sleep(LEDGER_RETRY.delay(attempt, random.SystemRandom().uniform(0.5, 1.0)))
 
     def ledger_maintenance(self) -> LedgerMaintenance | None:
-        """Return the maintenance of the ledger; None for a ledger in memory."""
+        """Return the maintenance of the ledger; None for a ledger in memory. Raises ConfigError if its extra is missing."""
         context = self._ledger_context()
         maintains = context.url.known.maintains
-        return maintains(context) if maintains else None
+        with require_extra(context.url.known.extra, f"{context.url.scheme}://"):
+            return maintains(context) if maintains else None
 
     def durable_queue(self, wanted: QueueAddress) -> DurableQueue | None:
         """Return the queue as something to look at from outside; None if Skyferry does not store it."""

@@ -15,7 +15,12 @@ from skyferry.wiring import Opener
 
 async def check_ledger(opener: Opener) -> list[Check]:
     """Check the server of the ledger, and the ledger itself if it exists."""
-    return await _check_all(CheckSubject("ledger", "ledger"), opener.ledger_maintenance())
+    place = CheckSubject("ledger", "ledger")
+    try:
+        maintenance = opener.ledger_maintenance()
+    except SkyferryError as error:  # its extra is missing
+        return [place.failed("reach", error)]
+    return await _check_all(place, maintenance)
 
 
 async def _check_all(place: CheckSubject, durable: Durable | None) -> list[Check]:
