@@ -24,7 +24,7 @@ from skyferry.redaction import redact_secrets
 from skyferry.redis.client import RedisClient
 from skyferry.redis.server_settings import check_server_settings as check_redis_settings
 from skyferry.sqlite.filesystem import find_network_filesystem
-from skyferry.testing.servers import PostgresServer, RedisServer, postgres, redis
+from skyferry.testing.servers import NatsServer, PostgresServer, RedisServer, postgres, redis
 from skyferry.wiring import Opener, build_service
 
 NAMES = count(1)
@@ -239,6 +239,24 @@ async def test_a_user_of_redis_without_its_password_is_not_taken_for_the_default
 async def test_a_server_of_another_protocol_is_named(tmp_path: Path, postgres_server: PostgresServer) -> None:
     (fault,) = await find_faults(settings(f"redis://{postgres_server.address}/l", tmp_path))
     assert f"cannot be reached at {postgres_server.address}" in fault.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("folder", "it is a folder, not a file"), ("text", "it is not a file of SQLite")]
+)
+async def test_a_path_that_is_something_else_is_named(tmp_path: Path, name: str, what: str) -> None:
+    """Before a repair is proposed."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text").write_text("a shopping list\n" * 100)
+    faults = await find_faults(settings(f"sqlite://{name}", tmp_path))
+    assert faults
+    assert all(what in fault.detail for fault in faults)
+
+
+async def test_a_server_that_speaks_first_is_named(tmp_path: Path, nats_server: NatsServer) -> None:
+    (fault,) = await find_faults(settings(f"redis://{nats_server.address}/l", tmp_path))
+    assert f"no answer of Redis at {nats_server.address}" in fault.detail
+    assert "another program may answer there" in fault.hint
 
 
 async def test_keys_of_another_program_are_not_touched(tmp_path: Path, redis_server: RedisServer) -> None:

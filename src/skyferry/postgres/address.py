@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skyferry.config.servers.address import ServerAddress, parse_server, require_server_tls
+from skyferry.config.servers.address import ServerAddress, parse_server, require_names, require_server_tls
 from skyferry.frozen import dataclass
 
 PORT = 5432
@@ -32,8 +32,7 @@ def parse_postgres(url: str, form: str, *, names: int, allow_plain: bool) -> Pos
     Without `sslmode`, the server's certificate is verified, except on loopback.
     """
     server = parse_server(url, PORT, form)
-    if len(server.path) != 1 + names:
-        raise ValueError(f"the URL has {len(server.path)} names after the host: use {form}")
+    require_names(server, 1 + names, form)
     address = PostgresAddress(
         server=server,
         database=server.path[0],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skyferry.config.servers.address import ServerAddress, parse_server, require_server_tls
+from skyferry.config.servers.address import ServerAddress, parse_server, require_names, require_server_tls
 from skyferry.frozen import dataclass
 
 PORT = 6379
@@ -22,8 +22,7 @@ class RedisAddress:
 def parse_redis(url: str, form: str, *, names: int, allow_plain: bool) -> RedisAddress:
     """Parse `redis[s]://[USER@]HOST[:PORT]/NAME…?db=NUMBER&cluster=on`, with `names` names. Raises ValueError."""
     server, tls = parse_server(url, PORT, form), url.startswith("rediss://")
-    if len(server.path) != names:
-        raise ValueError(f"the URL has {len(server.path)} names after the host: use {form}")
+    require_names(server, names, form)
     if not tls:
         require_server_tls(server, "rediss://", allowed=allow_plain)
     database, cluster = server.option("db", "0"), server.option("cluster", "off")

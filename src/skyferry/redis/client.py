@@ -76,6 +76,7 @@ _TRANSIENT = frozenset(
     }
 )
 CONNECTIONS = 8  # of one client, without those that wait for messages
+FOREIGN = "Check the host and the port of the URL: another program may answer there."
 RUNS = "Check that the server runs, and the host and the port of the URL."
 
 
@@ -174,7 +175,7 @@ class RedisClient(Generic[E]):
         return "It must expect TLS there." if self.address.tls else "If it expects TLS there, use rediss://."
 
     def _translate(self, error: Exception) -> E:
-        said = (str(error) or type(error).__name__).splitlines()[0]
+        said = (str(error) or type(error).__name__).splitlines()[0].partition(" script: ")[0]  # its digest says nothing
         if "WRONGTYPE" in said:
             return self._kind(said, where=self._name, hint=self._options.wrong_type)
         named = next((word for kind, word in _KINDS if isinstance(error, kind)), "")
@@ -183,6 +184,8 @@ class RedisClient(Generic[E]):
         at = "" if (shown := self.address.server.shown) in said else f" at {shown}"
         if not hint and isinstance(error, TimeoutError | exceptions.TimeoutError):
             said, hint, transient = f"no answer in time{at}: {said}", f"{RUNS} {self._encryption}", True
+        elif not hint and isinstance(error, exceptions.InvalidResponse):
+            said, hint = f"no answer of Redis{at}: {said}", FOREIGN
         elif not hint and isinstance(error, OSError | exceptions.ConnectionError):
             hint, transient = f"{RUNS} {self._encryption}", True
             if "CERTIFICATE" in said or "SSL" in said:

@@ -309,10 +309,14 @@ def translate_error(problem: Exception, kind: type[SkyferryError], path: Path) -
     if isinstance(problem, sqlite3.Error):
         code = getattr(problem, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
         kind, hint = _DAMAGE.get(kind, (kind, "")) if code in DAMAGED else (kind, _HINTS.get(code, ""))
+        if code == sqlite3.SQLITE_NOTADB:  # more often a wrong path than a damaged file
+            text, hint = "it is not a file of SQLite", f"correct the path in the URL; if it is right, {hint}"
     elif isinstance(problem, OSError):
         hint = _HINTS.get(_SAME.get(problem.errno or 0, 0), "")
     else:
         text = f"a stored value cannot be decoded: {type(problem).__name__}: {problem}"
+    if path.is_dir():
+        text, hint = "it is a folder, not a file", "name a file in it in the URL"
     error = kind(text, where=str(path), hint=hint)
     error.__cause__ = problem
     return error

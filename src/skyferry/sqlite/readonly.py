@@ -29,6 +29,10 @@ def find_damage(path: Path, *, quick: bool = False) -> list[str]:
         with contextlib.closing(connect_readonly(path)) as db:
             found = db.execute(f"PRAGMA {'quick_check' if quick else 'integrity_check'}(20)").fetchall()
     except sqlite3.Error as problem:
+        if path.is_dir():
+            return ["it is a folder, not a file; name a file in it in the URL"]
+        if getattr(problem, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+            return ["it is not a file of SQLite; if another file is meant, correct the path in the URL"]
         return [str(problem)]
     return [line for (text,) in found if text != "ok" for line in str(text).splitlines()]
 

@@ -219,7 +219,7 @@ async def test_a_notification_of_minio_arrives_as_the_event_that_it_is(nats_serv
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("nats://localhost/stream", "1 names after the host"),
+        ("nats://localhost/stream", "lacks a name after the host"),
         ("nats://localhost/a.b/c", "no dots"),
         ("nats://u:secret@localhost/a/b", "must not contain a password"),
         ("nats://nats.example.org/a/b", "use tls://"),

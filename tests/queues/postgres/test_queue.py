@@ -242,7 +242,7 @@ async def test_a_standby_is_an_outage_until_it_is_promoted(place: Place) -> None
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql://localhost/events", "1 names after the host"),
+        ("postgresql://localhost/events", "lacks a name after the host"),
         ("postgresql://localhost/a/b/c", "names more than"),
         ("postgresql://u:secret@localhost/a/b", "must not contain a password"),
         ("postgresql://@localhost/a/b", "user name before @ is empty"),

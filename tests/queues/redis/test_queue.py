@@ -280,7 +280,7 @@ async def test_an_absent_server_is_named() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("redis://localhost", "0 names after the host"),
+        ("redis://localhost", "lacks a name after the host"),
         ("redis://:secret@localhost/s", "must not contain a password"),
         ("redis://redis.example.org/s", "use rediss://"),
         ("redis://a,b/s?cluster=off", "add cluster=on|without TLS"),

@@ -13,7 +13,7 @@ from skyferry.config.urls import QueueUrl, StoreUrl, resolve_queue, resolve_stor
 
 QUEUES_AT_CLOUDS = frozenset(name for name, row in QueueUrl.schemes.items() if row.cloud)
 PUSH = frozenset({"pubsub", "eventarc", "sns", "eventgrid", "s3", "b2", "tigris"})
-TOPIC = "Add its topic (?topic=…)"
+TARGETS = "Add one to its URL (?topic=TOPIC of Pub/Sub, ?subject=SUBJECT of NATS)"
 
 
 def check_notifications(valid: ValidDocument, document: Document) -> None:
@@ -24,11 +24,11 @@ def check_notifications(valid: ValidDocument, document: Document) -> None:
     for place, sender, name in _senders(valid):
         queue = queues.get(name) if name else next(iter(valid.settings.queues), None)
         if queue is not None and not _takes(queue):
-            why = f"{sender} sends events to queue {queue.name}, which has no topic to send to"
+            why = f"{sender} sends events to queue {queue.name}, which has no topic or subject to send to"
             document.fault(
                 place,
                 why,
-                f"{TOPIC}, or use another queue. The first queue gets the events of watched folders and submitted events.",
+                f"{TARGETS}, or use another queue. The first queue gets the events of watched folders and submitted events.",
             )
     _heard(valid, document)
 

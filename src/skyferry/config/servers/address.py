@@ -61,6 +61,13 @@ def _parse_host(text: str, port: int, form: str) -> tuple[str, int]:
     return host, int(number or port)
 
 
+def require_names(address: ServerAddress, count: int, form: str) -> None:
+    """Raise ValueError unless `count` names follow the hosts."""
+    if (found := len(address.path)) != count:
+        what = "lacks a name" if found < count else f"has {found} names, not {count},"
+        raise ValueError(f"the URL {what} after the host: use {form}")
+
+
 def require_server_tls(address: ServerAddress, tls: str, *, allowed: bool) -> None:
     """Raise ValueError for a server that is reached over a network without TLS, unless that is `allowed`.
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skyferry.config.schemes import AT_A_SERVER, QueueScheme
-from skyferry.config.servers.address import ServerAddress, parse_server, require_server_tls
+from skyferry.config.servers.address import ServerAddress, parse_server, require_names, require_server_tls
 from skyferry.config.settings import DeadLetterSettings, QueueAddress
 from skyferry.model import QueueTraits
 
@@ -23,8 +23,7 @@ TRAITS = QueueTraits(max_send_delay=0.0, depth="estimate", prioritized=False, de
 def parse_nats(url: str, *, allow_plain: bool) -> ServerAddress:
     """Parse `nats://[USER@]HOST[:PORT][,HOST…]/STREAM/CONSUMER?subject=SUBJECT`, or `tls://…`. Raises ValueError."""
     address = parse_server(url, PORT, FORM)
-    if len(address.path) != 2:
-        raise ValueError(f"the URL has {len(address.path)} names after the host: use {FORM}")
+    require_names(address, 2, FORM)
     for name in address.path:
         if any(letter in name for letter in ".*>/\\ \t\r\n"):
             raise ValueError(f"{name!r} is no name at NATS, which has no dots, wildcards, slashes and spaces in it")
