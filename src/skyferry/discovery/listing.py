@@ -339,7 +339,10 @@ async def _find_objects(
     async def look(key: str) -> None:
         try:
             found[key] = await store.head(key)
-        except (ObjectNotFound, InvalidKey) as error:
+        except ObjectNotFound:
+            hint = "name keys as `skyferry ls` shows them: below the source, without ./"
+            refuse(key, ObjectNotFound("there is no such object", hint=hint))
+        except InvalidKey as error:
             refuse(key, error)
 
     await map_keys(keys, look)

@@ -165,11 +165,13 @@ def _local(text: str, quoted: str, folder: bool, settings: Settings) -> ObjectLo
         return replace(_local(text, prefix + slash or "./", True, settings), wildcard=wildcard)
     own = _find_configured(whole, settings)
     if folder or path.endswith("/") or whole.is_dir():
-        url, bucket = f"file://{quote(str(whole))}", whole.name or "root"
-        return ObjectLocation(text, build_store(url=url, bucket=bucket, **own), "", whole)
-    url, bucket = f"file://{quote(str(whole.parent))}", whole.parent.name or "root"
-    store = build_store(url=url, bucket=bucket, **own)
-    return ObjectLocation(text, store, key_of(whole.name), whole.parent)
+        return ObjectLocation(text, _build_folder(whole, own), "", whole)
+    return ObjectLocation(text, _build_folder(whole.parent, own), key_of(whole.name), whole.parent)
+
+
+def _build_folder(path: Path, own: Mapping[str, Any]) -> StoreSettings:
+    url = f"file://{quote(str(path))}{'' if path.name else '.'}"  # a URL of / alone has no location
+    return build_store(url=url, bucket=path.name or "root", **own)
 
 
 def _find_configured(path: Path, settings: Settings) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Cli
 
+from skyferry.cli.arguments.object_urls import locate_object
 from skyferry.cli.exit_codes import ExitCode
+from skyferry.config.settings import Settings
 
 SKYFERRY = f"{sys.executable} -m skyferry"
 BAD = os.fsdecode(b"in\xff")
@@ -104,6 +106,25 @@ def test_a_closed_standard_input_is_no_empty_object(tree: Cli) -> None:
 def test_an_absent_object_is_named_as_it_was_typed(tree: Cli) -> None:
     result = tree("head", "in/b/absent")
     assert (result.code, "in/b/absent: there is no such object" in result.err) == (1, True)
+
+
+def test_the_root_is_a_folder(tree: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container, the current folder is often the root."""
+    entry = next(each for each in sorted(os.listdir("/")) if os.path.isdir(f"/{each}"))
+    assert tree("copy", "/", "out").code == ExitCode.USAGE
+    result = tree("copy", f"/{entry}-absent", "out")
+    assert (result.code, "does not exist" in result.err) == (1, True)
+    result = tree("head", f"/{entry}-absent")
+    assert (result.code, "there is no such object" in result.err) == (1, True)
+    assert locate_object("/", Settings()).identity == locate_object("/.", Settings()).identity
+    monkeypatch.chdir("/")
+    assert locate_object("a", Settings()).path == Path("/")
+
+
+def test_a_key_of_a_list_that_is_no_key_has_a_hint(tree: Cli) -> None:
+    """Such as what `find .` prints."""
+    result = tree("copy", "in", "out", "--files-from", "-", stdin=b"./b/a.txt\n")
+    assert (result.code, "without ./" in result.err) == (ExitCode.DEAD_LETTERS, True)
 
 
 def test_a_current_folder_that_was_removed_is_reported(tree: Cli) -> None:
