@@ -136,4 +136,7 @@ def test_doctor_looks_at_the_queue_of_dead_letters(cli: Cli) -> None:
     Path("skyferry.yaml").write_text("dead_letters: {url: sqlite://dead.db}\n")
     Path("skyferry-data/source").mkdir(parents=True)
     checks = cli("doctor", "--config", "skyferry.yaml", "--json").json()["checks"]
+    assert [check["state"] for check in checks if check["where"] == "dead-letters"] == ["unknown"]  # not made yet
+    Path("skyferry-data/dead.db").touch()
+    checks = cli("doctor", "--config", "skyferry.yaml", "--json").json()["checks"]
     assert [check["state"] for check in checks if check["where"] == "dead-letters"] == ["ok"]
