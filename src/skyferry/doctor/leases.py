@@ -96,4 +96,4 @@ def _right(place: CheckSubject, name: str, may: bool | Unknown, how: str) -> Che
         return place.unknown(name, f"not tried: {may.reason}", how)
     if may:
         return place.ok(name, "by the provider's answer, not tried")
-    return place.wrong(name, "the provider denies it", "Grant it: `skyferry policy` prints the permissions.")
+    return place.wrong(name, "the provider denies it", "Grant it. `skyferry policy` prints the permissions at clouds.")

@@ -15,9 +15,11 @@ WHERE n.nspname = $1 AND c.relname = ANY($2::text[]) AND c.relkind = 'r' AND NOT
 ORDER BY c.relname, r.number"""
 
 
-async def find_lacking_rights(connection: Connection, schema: str, tables: Sequence[str]) -> Wrong | None:
+async def find_lacking_rights(
+    connection: Connection, schema: str, tables: Sequence[str], rights_needed: Sequence[str] = RIGHTS
+) -> Wrong | None:
     """Return which rights the role lacks on these tables, and the grant; None if it has all. A table may not exist yet."""
-    found = await connection.fetch(_LACKING, schema, tables, RIGHTS)
+    found = await connection.fetch(_LACKING, schema, tables, rights_needed)
     if not found:
         return None
     role = await connection.fetchval("SELECT current_user")

@@ -216,6 +216,24 @@ async def test_a_role_without_rights_is_named(place: Place) -> None:
     assert await poor.sends() is True
 
 
+async def test_rights_that_a_role_lacks_on_the_table_are_named(place: Place) -> None:
+    """With the grant, by `doctor` and by each call."""
+    await place.open().send([Outgoing(b"x")])
+    role = f"reader_{place.database}"
+    place.server.run(f"CREATE ROLE {role} LOGIN PASSWORD 'p'")
+    place.server.run(
+        f"GRANT USAGE ON SCHEMA skyferry TO {role}; GRANT SELECT ON skyferry.message TO {role}", place.database
+    )
+    reader = place.open(fixed_credentials("p"), role)
+    assert (await reader.depth()).ready == 1
+    (wrong,) = (await reader.inspect()).wrong
+    assert wrong.what == f"the role {role} lacks UPDATE, DELETE on table message of schema skyferry"
+    assert f'GRANT UPDATE, DELETE ON "skyferry"."message" TO "{role}"' in wrong.hint
+    with pytest.raises(QueueError, match="lacks INSERT, UPDATE, DELETE on table message") as caught:
+        await reader.receive(1, 0)
+    assert "GRANT INSERT, UPDATE, DELETE" in caught.value.hint
+
+
 async def test_the_inspection_names_user_and_server(place: Place) -> None:
     queue = place.open()
     await queue.depth()

@@ -12,9 +12,9 @@ from skyferry.postgres.schema import SchemaState
 
 
 def inspect(
-    address: PostgresAddress, facts: Mapping[str, Any], state: SchemaState, unsafe: Sequence[Wrong], traits: QueueTraits
+    address: PostgresAddress, facts: Mapping[str, Any], state: SchemaState, wrong: Sequence[Wrong], traits: QueueTraits
 ) -> QueueFacts:
-    """Return the facts from the row of the statement `facts`, the tables, and the `unsafe` settings of the server."""
+    """Return the facts from the row of the statement `facts`, the tables, and what is `wrong` with the server and the rights."""
     fault = None if facts["standby"] else state.find_fault(facts["who"], "a worker once")
     notes = [
         f"PostgreSQL {facts['version']}",
@@ -33,5 +33,5 @@ def inspect(
         senders=Unknown("any role with INSERT"),
         traits=traits,
         notes=tuple(notes),
-        wrong=(*unsafe, *([fault] if fault else [])),
+        wrong=(*wrong, *([fault] if fault else [])),
     )

@@ -12,13 +12,15 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+import asyncpg
 import orjson
 
 from skyferry.errors import QueueError, QueueIncompatible
 from skyferry.model import HEAD_START, Priority, QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
-from skyferry.ports.inspection import QueueFacts, Unknown
+from skyferry.ports.inspection import QueueFacts, Unknown, Wrong
 from skyferry.postgres.pool import Connection, PostgresPool
+from skyferry.postgres.rights import RIGHTS, find_lacking_rights
 from skyferry.postgres.schema import (
     SchemaState,
     complete_statement,
@@ -40,6 +42,7 @@ TABLE = "message"
 HISTORY = load_history(__package__, "queues", TABLE, QueueIncompatible)
 POLL = 1.0  # seconds between looks without notifications
 LISTENING = 30.0  # seconds between looks with them: what a notification missed
+RECEIVING = ("SELECT", "UPDATE", "DELETE")  # rights on the table
 COUNTED = 100_000  # messages of one kind that `depth` counts at most
 
 
@@ -138,7 +141,7 @@ class PostgresQueue:
         """See `EventQueue`. Each number is at most COUNTED, so that a backlog does not slow it down. It creates no table."""
         if not (self._made or (await self._read_state()).version):
             return Depth(0, 0, 0, 0.0)
-        row = await self._pool.run(lambda connection: connection.fetchrow(self._sql["depth"], self._queue, COUNTED))
+        row = await self._try(lambda connection: connection.fetchrow(self._sql["depth"], self._queue, COUNTED))
         ready, leased, delayed, age = row
         return Depth(min(ready, COUNTED), leased, delayed, 0.0 if age is None else max(0.0, age))
 
@@ -146,7 +149,8 @@ class PostgresQueue:
         """See `InspectableQueue`."""
         row = await self._pool.run(lambda connection: connection.fetchrow(self._sql["facts"], self._table))
         unsafe, state = await self._pool.run(find_unsafe_settings), await self._read_state()
-        return inspect(self._pool.address, dict(row), state, unsafe, self.traits)
+        lacking = await self._find_lacking_rights(RECEIVING)
+        return inspect(self._pool.address, dict(row), state, [*unsafe, *([lacking] if lacking else [])], self.traits)
 
     async def sends(self) -> bool | Unknown:
         """See `InspectableQueue`."""
@@ -195,7 +199,23 @@ class PostgresQueue:
                 if not self._made:
                     await self._pool.run(lambda connection: ensure_schema(connection, self._schema, HISTORY))
                     self._made = True
-        return await self._pool.run(call)
+        return await self._try(call)
+
+    async def _try(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run a call. Its error names the rights that the role lacks on the table, and the grant."""
+        try:
+            return await self._pool.run(call)
+        except QueueError as error:
+            if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError) and (
+                wrong := await self._find_lacking_rights(RIGHTS)
+            ):
+                raise QueueError(wrong.what, where=self.name, hint=wrong.hint) from error
+            raise
+
+    async def _find_lacking_rights(self, rights: Sequence[str]) -> Wrong | None:
+        return await self._pool.run(
+            lambda connection: find_lacking_rights(connection, self._schema, HISTORY.tables, rights)
+        )
 
 
 def _leases(messages: Sequence[Message]) -> tuple[list[int], list[int]]:
