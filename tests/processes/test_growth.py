@@ -18,7 +18,7 @@ from skyferry.processes import counts, growth
 from skyferry.processes.counts import count_cores, read_quota
 from skyferry.processes.growth import Growable, GrowthPolicy, choose_count, find_most, grow
 from skyferry.processes.pool import WorkerPool
-from skyferry.processes.usage import Usage, UsageMeter, read_idle
+from skyferry.processes.usage import Usage, UsageMeter, read_available, read_idle, read_left
 from skyferry.queues.memory import MemoryQueue
 from skyferry.status import QueueBytes
 
@@ -100,6 +100,23 @@ def test_cores_are_no_more_than_the_quota_of_the_container(
     assert count_cores() == {1.5: 2, 2.0: 2}.get(quota, 8)
 
 
+def test_the_memory_left_is_that_of_the_machine_and_of_the_container(tmp_path: Path) -> None:
+    """Cached files give way."""
+    (tmp_path / "meminfo").write_text("MemTotal:  900 kB\nMemAvailable:  300 kB\nHugePages_Total:  0\n")
+    assert (read_available(tmp_path / "meminfo"), read_available(tmp_path / "none")) == (300 * 1024, float("inf"))
+    assert read_left(tmp_path) == float("inf")
+    for name, text in {"max": "max", "current": "700", "stat": "anon 1\ninactive_file 50\n"}.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert read_left(tmp_path) == float("inf")
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert read_left(tmp_path) == 350
+    (tmp_path / "memory.max").unlink()
+    (tmp_path / "memory").mkdir()
+    for name, text in {"limit_in_bytes": "500", "usage_in_bytes": "400", "stat": "total_inactive_file 5"}.items():
+        (tmp_path / f"memory/memory.{name}").write_text(text)
+    assert read_left(tmp_path) == 105, "version 1"
+
+
 @dataclass
 class FakeWorker:
     """A worker that settles objects as the meter is read."""
@@ -130,11 +147,15 @@ class FakeMeter:
     readings: list[Usage]
     settles: int = SETTLED
     taken: int = 0
+    memory: float = float("inf")
 
     def measure(self) -> Usage:
         self.taken += 1
         self.worker.arrivals += self.settles
         return self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
+
+    def find_memory(self) -> float:
+        return self.memory
 
 
 @dataclass
@@ -208,6 +229,14 @@ async def test_the_worker_drains_once_all_processes_are_ready() -> None:
     assert isinstance(grown.service.worker, growth.WorkHandover)
     assert not grown.pool.ended
     await end(grown.service.worker._running)
+
+
+@pytest.mark.parametrize(("processes", "opened"), [(1.9, []), (2.0, [2]), (3.9, [3]), (9.0, [4])])
+async def test_there_are_no_more_processes_than_fit_into_memory(processes: float, opened: list[int]) -> None:
+    grown = Growth(replace(BOUND, idle=9.0))
+    grown.meter.memory = processes * POLICY.memory
+    await end(await grown.run())
+    assert grown.opened == opened
 
 
 async def test_large_objects_in_flight_are_completed_first() -> None:

@@ -26,6 +26,7 @@ class GrowthPolicy:
     rest: float = 2.0  # seconds, at least, that the rest would take: a start takes about half a second on a second core
     rate: float = 200.0  # objects a second, at least: if there are fewer, bytes are the bound, which threads share
     most: int = 4  # processes
+    memory: int = 128 * 2**20  # bytes, at least, that are left for each; the budget for objects is divided
     in_flight: int = 64 * 2**20  # bytes, at most, that this process completes before the others begin
 
 
@@ -97,7 +98,8 @@ async def _wait_until_it_pays(
         usage, settled, depth = meter.measure(), worker.arrivals - worker.in_flight, await command.queue.depth()
         # While the source is listed, the queue shows only the next two thousand. As many again as so far is a fair guess.
         rest = depth.ready + depth.leased + depth.delayed + (0 if command.is_listed() else settled)
-        if (count := choose_count(policy, usage, settled - before, rest, most)) > 1:
+        count = choose_count(policy, usage, settled - before, rest, most)
+        if count > 1 and (count := int(min(count, meter.find_memory() / policy.memory))) > 1:
             return count
         before = settled
 

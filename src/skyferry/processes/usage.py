@@ -1,14 +1,21 @@
-"""The use of cores by this process, and what the machine has left."""
+"""The use of cores by this process, and the cores and the memory that are left."""
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 from skyferry.frozen import dataclass
+from skyferry.processes.counts import CGROUP
 
-STAT = Path("/proc/stat")
+STAT, MEMORY = Path("/proc/stat"), Path("/proc/meminfo")
+LIMITS = (  # of a control group: its most, what it has, and the part of that which is cached files; versions 2 and 1
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,10 @@ class UsageMeter:
             return Usage(seconds, own, max(0.0, (os.cpu_count() or 1) - max(own, os.getloadavg()[0])))
         return Usage(seconds, own, (idle_now - idle) / seconds)
 
+    def find_memory(self) -> float:
+        """Return the bytes that more processes may have."""
+        return min(read_available(MEMORY), read_left(CGROUP))
+
 
 def _read() -> tuple[float, float, float | None]:
     return time.monotonic(), time.process_time(), read_idle(STAT)
@@ -53,3 +64,30 @@ def read_idle(stat: Path) -> float | None:
     cores = {f"cpu{number}" for number in os.sched_getaffinity(0)}
     ticks = sum(int(idle) + int(disk) for name, _, _, _, idle, disk, *_ in lines if name in cores)
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def read_available(memory: Path) -> float:
+    """Return the bytes that are available without swapping; infinity if the system does not count them.
+
+    https://man7.org/linux/man-pages/man5/proc_meminfo.5.html
+    """
+    with suppress(OSError, LookupError):
+        return 1024 * _read_fields(memory)["MemAvailable:"]
+    return inf
+
+
+def read_left(folder: Path) -> float:
+    """Return the bytes that the limit of the control group mounted at `folder` leaves; infinity without a limit.
+
+    Cached files give way, so they do not count. https://docs.kernel.org/admin-guide/cgroup-v2.html
+    """
+    for most, used, statistics, cached in LIMITS:
+        with suppress(OSError, LookupError, ValueError):  # neither, or no limit: "max"
+            limit, has = (int((folder / name).read_text()) for name in (most, used))
+            return limit - has + _read_fields(folder / statistics)[cached]
+    return inf
+
+
+def _read_fields(file: Path) -> dict[str, int]:
+    """Return the first number of each line, by the word before it."""
+    return {words[0]: int(words[1]) for line in file.read_text().splitlines() if len(words := line.split()) > 1}
