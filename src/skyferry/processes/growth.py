@@ -20,9 +20,9 @@ from skyferry.status import QueueBytes, merge_backlogs
 class GrowthPolicy:
     """When more processes pay, and how many."""
 
-    window: float = 0.4  # seconds of one measurement
-    bound: float = 0.85  # cores, at least, that a process uses if its interpreter is the bound
-    lacking: float = 0.3  # of a core, at most, that the last of the idle cores may be in use
+    window: float = 0.3  # seconds of one measurement
+    bound: float = 0.9  # cores, at least, that a process uses if its interpreter is the bound
+    lacking: float = 0.6  # of a core, at most, that the last of the idle cores may be in use
     rest: float = 2.0  # seconds, at least, that the rest would take: a start takes about half a second on a second core
     rate: float = 200.0  # objects a second, at least: if there are fewer, bytes are the bound, which threads share
     most: int = 4  # processes
@@ -90,8 +90,8 @@ async def grow(
 async def _wait_until_it_pays(
     worker: WorkLoop, command: Growable, policy: GrowthPolicy, meter: UsageMeter, most: int
 ) -> int:
-    """Return the number of processes."""
-    before = worker.arrivals - worker.in_flight
+    """Return the number of processes that pay by two measurements in a row."""
+    before, last = worker.arrivals - worker.in_flight, 1
     meter.measure()
     while True:
         await asyncio.sleep(policy.window)
@@ -99,9 +99,10 @@ async def _wait_until_it_pays(
         # While the source is listed, the queue shows only the next two thousand. As many again as so far is a fair guess.
         rest = depth.ready + depth.leased + depth.delayed + (0 if command.is_listed() else settled)
         count = choose_count(policy, usage, settled - before, rest, most)
-        if count > 1 and (count := int(min(count, meter.find_memory() / policy.memory))) > 1:
-            return count
-        before = settled
+        both = min(last, count)
+        if both > 1 and (fitting := int(min(both, meter.find_memory() / policy.memory))) > 1:
+            return fitting
+        before, last = settled, count
 
 
 async def _wait_until_ready(pool: WorkerPool, running: asyncio.Task[None]) -> SkyferryError | None:
