@@ -7,9 +7,11 @@ import contextlib
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from skyferry.clouds.identity.policy import LongLivedKeyWarning
 from skyferry.engine.fleet.sources import EventSource
 from skyferry.engine.service import Service
 from skyferry.errors import SkyferryError
@@ -59,6 +61,8 @@ async def run_worker(end: socket.socket, when_built: Callable[[], None]) -> bool
 
 async def _run_job(job: WorkerJob, channel: Channel, when_built: Callable[[], None]) -> SkyferryError | None:
     """Return the error that ended the job, if any."""
+    if job.copy_ledger:  # the parent lists with the same credentials
+        warnings.simplefilter("ignore", LongLivedKeyWarning)
     records = RecordBuffer(job.detail, send=partial(channel.send, "records"))
     try:
         ledger = copy_ledgers.open_ledger(job.copy_ledger) if job.copy_ledger else None

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from skyferry.clouds.credentials import S3Credentials
 from skyferry.clouds.identity.exchange import TokenRequest, make_refusal, request_token
 from skyferry.clouds.identity.extras import require_extra
-from skyferry.clouds.identity.policy import accept_long_lived_key
+from skyferry.clouds.identity.policy import PREFERRED, accept_long_lived_key
 from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain
 from skyferry.clouds.identity.token_sources import TokenSource
 from skyferry.clouds.regions import sts
@@ -111,7 +111,8 @@ def _found(accept_keys: bool) -> IssuedCredentials[S3Credentials]:
     except (BotoCoreError, ClientError) as error:
         raise make_refusal(str(error), "AWS credentials") from None
     if frozen is None or not frozen.access_key:
-        raise make_refusal("this machine has no identity at AWS", "AWS credentials", hint=FIND)
+        hint = f"log in ({PREFERRED['aws']}), or {FIND}" if accept_keys else FIND
+        raise make_refusal("this machine has no identity at AWS", "AWS credentials", hint=hint)
     if not frozen.token:
         accept_long_lived_key("aws", f"the access key that botocore found ({credentials.method})", accept_keys)
     end = getattr(credentials, "_expiry_time", None)  # botocore has no public attribute for it

@@ -20,7 +20,7 @@ from skyferry.clouds.identity.exchange import (
     request_token,
 )
 from skyferry.clouds.identity.extras import require_extra
-from skyferry.clouds.identity.policy import accept_long_lived_key
+from skyferry.clouds.identity.policy import PREFERRED, accept_long_lived_key
 from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain
 from skyferry.clouds.identity.token_sources import METADATA_FLAVOR, TokenSource, google_metadata_url
 from skyferry.errors import ConfigError, ConnectionLost
@@ -138,7 +138,7 @@ def default_credentials(
     async def obtain() -> IssuedCredentials[str]:
         path = await asyncio.to_thread(_default_file, env)
         return (
-            await _metadata(env, scopes)
+            await _metadata(env, scopes, accept_keys)
             if path is None
             else await asyncio.to_thread(_of_file, path, scopes, accept_keys)
         )
@@ -155,7 +155,7 @@ def service_account_key(path: Path, scopes: Sequence[str] = SCOPES) -> Obtain[st
     return obtain
 
 
-async def _metadata(env: Mapping[str, str], scopes: Sequence[str]) -> IssuedCredentials[str]:
+async def _metadata(env: Mapping[str, str], scopes: Sequence[str], person: bool) -> IssuedCredentials[str]:
     url = (
         f"{google_metadata_url(env)}/instance/service-accounts/default/token?scopes={quote(','.join(scopes), safe='')}"
     )
@@ -164,7 +164,8 @@ async def _metadata(env: Mapping[str, str], scopes: Sequence[str]) -> IssuedCred
             await request_token(TokenRequest(url, METADATA, headers=METADATA_FLAVOR, local=True)), METADATA
         )
     except ConnectionLost as lost:
-        lost.hint = "this machine has no identity at Google: see docs/how-to/identity.md"
+        login = f"log in ({PREFERRED['google']}), or " if person else ""
+        lost.hint = f"this machine has no identity at Google: {login}see docs/how-to/identity.md"
         raise
     given = read_member(answer, "access_token", METADATA)
     return IssuedCredentials(given, given, life=read_lifetime(answer))

@@ -109,3 +109,19 @@ def test_a_broken_profile_is_an_error_that_does_not_quote_the_file(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     result = cli("ls", f"s3://{bucket}/")
     assert result.err == f"error: {tmp_path}/config: the configuration of AWS cannot be parsed (correct the file)\n"
+
+
+def test_the_processes_of_a_copy_do_not_repeat_the_warning(
+    cli: Cli, bucket: str, localstack_server: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (KEY | {"AWS_ENDPOINT_URL": localstack_server.url}).items():
+        monkeypatch.setenv(name, value)
+    result = cli("copy", "one.txt", f"s3://{bucket}/processes/", "--processes", "2")
+    assert (result.code, "1 object copied" in result.out) == (0, True)
+    assert result.err.count("is a long-lived key") == 1
+
+
+def test_a_person_without_an_identity_is_told_to_log_in(cli: Cli, bucket: str, localstack_server: LocalStack) -> None:
+    result = cli("ls", f"s3://{bucket}?endpoint={localstack_server.url}")
+    assert result.code == 1
+    assert "no identity at AWS (log in (`aws sso login`), or give the machine a role" in result.err
