@@ -79,6 +79,21 @@ def test_what_a_listing_contradicts_is_copied_again_by_another_process(tmp_path:
     check_copies(tmp_path, MANY)
 
 
+@pytest.mark.parametrize("name", ["in", "out"])
+def test_no_process_takes_a_folder_that_replaces_an_end(tmp_path: Path, name: str) -> None:
+    """Such as the mount point of a disk that is unmounted while they start."""
+    write_objects(tmp_path / "in", MANY)
+    with run_growing(tmp_path, "--retry-for", "5s") as command:
+        wait_until(lambda: find_children(command))
+        (tmp_path / name).rename(tmp_path / "away")
+        (tmp_path / name).mkdir()
+        code, output = command.end()
+    log = command.log.read_text()
+    assert code not in (0, None), log
+    assert "another folder is in its place now" in f"{log}{output}"
+    assert not list((tmp_path / name).iterdir())
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_processes_start_ends_them(tmp_path: Path, number: int) -> None:
     write_objects(tmp_path / "in", MANY)

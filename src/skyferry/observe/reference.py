@@ -15,8 +15,8 @@ MEANING: Mapping[str, str] = {
     "service.started": "The worker receives events. The message names the event loop.",
     "service.draining": "The service is stopping: it takes no new messages and finishes the transfers in flight.",
     "service.stopped": "All transfers are finished or released.",
-    "process.started": "`--processes`: the process `worker` was started; the message has its process id.",
-    "process.ended": "`--processes`: the process `worker` ended without having drained, for the reason in the message. Another one "
+    "process.started": "`--processes`, or a copy that grew: the process `worker` was started; the message has its process id.",
+    "process.ended": "The process `worker` ended without having drained, for the reason in the message. Another one "
     "takes its work over. It is started again after `delay`; without a delay, the service is stopping.",
     "role.taken": "This worker has the role `operation` now: it does that work for the whole fleet.",
     "role.lost": "This worker no longer has the role `operation`, because of `message`. Another one takes it over. Not at a drain.",

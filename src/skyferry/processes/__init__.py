@@ -34,7 +34,7 @@ def prepare_processes(
     check_shareable(settings, queue_served=open_queue is not None)
     full = settings.log.level == "debug" or settings.tracing.otlp_endpoint
     detail: Detail = "progress" if copy_ledger else "all" if full else "metrics"
-    job = WorkerJob(share_limits(settings, count), count, copy_ledger, detail, settings.log.level)
+    job = WorkerJob(share_limits(settings, count), count, copy_ledger, detail=detail, log_level=settings.log.level)
     return PoolJob(job, settings.drain, open_queue)
 
 

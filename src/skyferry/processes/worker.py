@@ -70,7 +70,7 @@ async def _run_job(job: WorkerJob, channel: Channel, when_built: Callable[[], No
         queue = _open_queue(job, channel) if job.copy_ledger else None
         queues = (queue,) if queue else ()
         async with build_service(
-            job.settings, records, find=find, ledger=ledger, queues=queues, helpers=job.processes
+            job.settings, records, find=find, ledger=ledger, queues=queues, helpers=job.processes, expected=job.folders
         ) as service:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, service.drain)
             when_built()

@@ -23,7 +23,7 @@ from skyferry.ports import Clock, DurableQueue, EventQueue, Ledger, ObjectStore
 from skyferry.ports.ledger import LedgerMaintenance
 from skyferry.ports.opening import LedgerContext, QueueContext, StoreContext
 from skyferry.retry import Backoff
-from skyferry.stores.local.blocking.bucket import ExpectedFolder
+from skyferry.stores.local.blocking.bucket import ExpectedFolder, FolderIdentity
 from skyferry.wiring.credentials import Identities
 from skyferry.wiring.destinations import KnownDestination
 from skyferry.wiring.protection import find_connections
@@ -54,7 +54,7 @@ class Opener:
         None
     )  # hears of what is no file, nor a folder
     missing: type[BucketNotFound] = BucketNotFound  # raised by local stores whose folder does not exist
-    lasting: bool = False  # nor accept another folder in its place
+    folders: Mapping[str, FolderIdentity] = field(default_factory=dict)  # of stores whose folder no other replaces
     destinations: Mapping[str, KnownDestination] = field(default_factory=dict)  # those that the ledger knows, by store
     on_refused: Callable[[str, SkyferryError], None] = lambda name, error: None  # called with errors of credentials
     on_health: Callable[[str, SkyferryError | None], None] = lambda queue, error: None  # see `Health.hear`
@@ -140,7 +140,9 @@ class Opener:
             connections=find_connections(self.settings.limits),
             on_unreadable=partial(self.on_unreadable, name),
             on_special=partial(self.on_special, name),
-            expected_folder=known.expected() if known else ExpectedFolder(self.missing, lasting=self.lasting),
+            expected_folder=known.expected()
+            if known
+            else ExpectedFolder(self.missing, identity=self.folders.get(name)),
         )
 
     async def close(self) -> None:

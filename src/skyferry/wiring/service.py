@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from skyferry.clock import SystemClock
@@ -45,6 +46,7 @@ from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.routing.routes import Routes
 from skyferry.status import Status, WorkerReport
+from skyferry.stores.local.blocking.bucket import FolderIdentity
 from skyferry.wiring.destinations import known_destinations, probe_destinations
 from skyferry.wiring.identities import find_moved_stores
 from skyferry.wiring.marks import identify_kernel, mark_stores
@@ -102,6 +104,7 @@ async def build_service(
     create: bool = False,
     pool: WorkerProcesses | None = None,
     helpers: int = 0,
+    expected: Mapping[str, FolderIdentity] = MappingProxyType({}),
     on_wait: Callable[[SkyferryError], None] | None = None,
 ) -> AsyncIterator[Service]:
     """Build a service, and close it at the end. Raises ConfigError, LedgerError, QueueError, StoreError.
@@ -109,7 +112,8 @@ async def build_service(
     `find` returns other sources of events than watched folders, for commands: provenance starts anew.
     `ledger` and `queues` replace the configured ones; `queues` are shared evenly by their owner. `create` makes
     destination folders that nothing is known of. With a `pool`, other processes do the work; each of them is one of `helpers`,
-    has no sources, and leaves pruning and publishing to this one.
+    has no sources, and leaves pruning and publishing to this one. No other folder takes the place
+    of one that is `expected`, by store.
     With `on_wait`, a ledger whose server does not answer is waited for; it is called with each error.
     """
     clock, health = SystemClock(), Health(observer)
@@ -120,7 +124,7 @@ async def build_service(
         on_unreadable=partial(_unreadable, observer),
         on_special=specials.found,
         missing=BucketNotFound if find else FolderMissing,  # a command ends; a service waits
-        lasting=find is not None,
+        folders=expected,
         on_refused=partial(_refused, observer),
         on_health=health.record_use,
     )

@@ -23,7 +23,7 @@ from skyferry.errors import (
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import Precondition
 from skyferry.stores.local.blocking import writing as local_write
-from skyferry.stores.local.blocking.bucket import ExpectedFolder
+from skyferry.stores.local.blocking.bucket import ExpectedFolder, identify
 from skyferry.stores.local.store import LocalStore
 
 OLD = local_write.ABANDONED + 60  # seconds
@@ -228,13 +228,18 @@ async def test_a_closed_store_refuses(folder: Path) -> None:
         await store.head("k")
 
 
-async def test_a_lasting_bucket_is_no_folder_that_replaces_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opened", [True, False], ids=["opened before", "opened after"])
+async def test_a_bucket_of_known_identity_is_no_folder_that_replaces_it(tmp_path: Path, opened: bool) -> None:
     """Where a command reads or writes, an unmounted disk must not make its mount point the bucket."""
     folder, away = tmp_path / "bucket", tmp_path / "away"
     folder.mkdir()
-    store = LocalStore("test", folder, expected=ExpectedFolder(lasting=True))
+    first, store = (
+        LocalStore("test", folder, expected=ExpectedFolder(identity=identify(folder.stat()))) for _ in range(2)
+    )
     try:
-        meta = await put(store, "k")
+        meta = await put(first, "k")
+        if opened:
+            await store.head("k")
         folder.rename(away)
         folder.mkdir()
         with pytest.raises(BucketNotFound, match="another folder is in its place"):
@@ -248,4 +253,5 @@ async def test_a_lasting_bucket_is_no_folder_that_replaces_it(tmp_path: Path) ->
         away.rename(folder)
         assert (await store.head("k")).version == meta.version
     finally:
+        await first.close()
         await store.close()

@@ -113,7 +113,10 @@ def copy(
     used = prepare.build_settings(
         prepare.limit_rate(origin, rate), prepare.limit_rate(target, rate), settings, transfers
     )
-    job = CopyJob(origin, target, used, selection, max_deletes, deletes.dry_run, patience, shown, processes, grows)
+    folders = prepare.identify_folders(used)
+    job = CopyJob(
+        origin, target, used, selection, max_deletes, deletes.dry_run, patience, shown, processes, grows, folders
+    )
     raise click.exceptions.Exit(
         prepare.run_job(job, settings, ignore_ledger=transfers.ignore_ledger or transfers.again)
     )

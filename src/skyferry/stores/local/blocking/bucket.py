@@ -28,6 +28,14 @@ REPLACED = "the folder is not the one that was filled before"
 TAKEN = "another folder is in its place now"
 
 
+FolderIdentity = tuple[int, int]  # device and inode; no other folder gets them as long as a process holds this one open
+
+
+def identify(stat: os.stat_result) -> FolderIdentity:
+    """Return the identity of a folder."""
+    return stat.st_dev, stat.st_ino
+
+
 @dataclass(frozen=True, slots=True)
 class ExpectedFolder:
     """The condition under which the folder at a path is the bucket."""
@@ -35,16 +43,14 @@ class ExpectedFolder:
     missing: type[BucketNotFound] = BucketNotFound  # raised otherwise
     is_same: Callable[[int], bool] = lambda root: True  # takes its file descriptor
     hint: str = "create the folder, or check that its disk is mounted"
-    lasting: bool = (
-        False  # no folder that replaces the first one is the bucket, such as the mount point of an unmounted disk
-    )
+    identity: FolderIdentity | None = None  # no other is the bucket, such as the mount point of an unmounted disk
 
 
 @dataclass(slots=True)
 class _Held:
     """A directory that was the bucket when it was opened, and its private folders."""
 
-    ident: tuple[int, int]
+    identity: FolderIdentity
     root: int
     own: dict[str, int] = field(default_factory=dict)
     locks: dict[int, int] = field(default_factory=dict)  # open files of `locks/`, by stripe
@@ -130,14 +136,11 @@ class BucketFolder:
             stat = os.stat(self.folder)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise self._absent(ABSENT) from error
-        ident = (stat.st_dev, stat.st_ino)
-        if self._held and (held := self._held[-1]).ident == ident:
+        if self._held and (held := self._held[-1]).identity == identify(stat):
             return held
         return self._open()
 
     def _open(self) -> _Held:
-        if self._held and self._expected.lasting:
-            raise self._absent(TAKEN)
         try:
             root = os.open(self.folder, DIRECTORY & ~os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -147,12 +150,12 @@ class BucketFolder:
         except OSError:
             os.close(root)
             raise
-        if not same:
+        identity = identify(os.fstat(root))
+        if not same or self._expected.identity not in (None, identity):
             os.close(root)
-            raise self._absent(REPLACED)
-        stat = os.fstat(root)
+            raise self._absent(TAKEN if same else REPLACED)
         with self._opening:
-            self._held.append(_Held((stat.st_dev, stat.st_ino), root))
+            self._held.append(_Held(identity, root))
             return self._held[-1]
 
     def _open_lock(self, stripe: int) -> int:

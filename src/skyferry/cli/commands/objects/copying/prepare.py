@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from skyferry.cli.arguments.object_urls import ObjectLocation
     from skyferry.cli.commands.objects.copying.request import CopyJob
     from skyferry.config.settings import Settings
+    from skyferry.stores.local.blocking.bucket import FolderIdentity
     from skyferry.wiring.copy_ledgers import CopyLedger
 
 ROUTE = "copy"
@@ -90,6 +91,20 @@ def prepare_destination(destination: ObjectLocation, *, dry_run: bool) -> Object
         hint = "choose another folder, or change its permissions"
         raise ConfigError("the folder is not writable", where=str(destination.path), hint=hint)
     return destination
+
+
+def identify_folders(settings: Settings) -> dict[str, FolderIdentity]:
+    """Return the identities of the ends that are folders, by store."""
+    from skyferry.config.urls import resolve_store
+    from skyferry.stores.local.blocking.bucket import identify
+
+    found = {}
+    for name, store in settings.stores.items():
+        url = resolve_store(store).url
+        if url.known.path:
+            with suppress(FileNotFoundError):  # which the listing reports
+                found[name] = identify(url.path(settings.workspace).stat())
+    return found
 
 
 def limit_rate(location: ObjectLocation, rate: int) -> ObjectLocation:

@@ -51,7 +51,8 @@ def share_copy(job: CopyJob, ledger: Path | None) -> Iterator[SharedCopy]:
 
 def _prepare_pool(job: CopyJob, count: int, ledger: Path, open_queue: Callable[[], EventQueue]) -> PoolJob:
     limited = stalls.limit_request_time(_set_ledger(job.settings, ledger), job.patience)
-    return prepare_processes(limited, count, ledger, open_queue)
+    pool = prepare_processes(limited, count, ledger, open_queue)
+    return replace(pool, job=replace(pool.job, folders=job.folders))
 
 
 def _set_ledger(settings: Settings, file: Path) -> Settings:

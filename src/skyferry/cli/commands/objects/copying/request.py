@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skyferry.config.settings import Settings
     from skyferry.discovery.selection import Comparison, CopySelection, Wildcard
     from skyferry.ports import EventQueue
+    from skyferry.stores.local.blocking.bucket import FolderIdentity
 
 AUTO = "auto"  # processes
 MAX_DELETES = "1000, 25%"
@@ -251,6 +252,7 @@ class CopyJob:
     shown: OutputOptions = field(default_factory=OutputOptions)
     processes: int = 1
     grows: bool = False  # into several processes, once that pays
+    folders: Mapping[str, FolderIdentity] = field(default_factory=dict)  # of the stores: no other takes their place
 
     def make_queue(self) -> Callable[[], EventQueue]:
         """Return a function that opens a client of one new queue in memory, by the settings."""

@@ -149,7 +149,7 @@ def _build_service(
         return [ListingSource(ends, ports, progress.found, job.selection)]
 
     limited = stalls.limit_request_time(job.settings, job.patience)
-    return build_service(limited, progress, find=find, ledger=ledger, queues=queues, pool=pool)
+    return build_service(limited, progress, find=find, ledger=ledger, queues=queues, pool=pool, expected=job.folders)
 
 
 def drain(service: Service) -> None:
