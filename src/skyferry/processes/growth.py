@@ -77,7 +77,7 @@ async def grow(
             if not service.worker.draining:
                 command.warn(failure)
             return
-        while _count_bytes(service.worker) > policy.in_flight:  # noqa: ASYNC110 - no event tells that large objects are complete
+        while _count_bytes(service.worker) > policy.in_flight:  # noqa: ASYNC110 - no event shows that large objects are complete
             await asyncio.sleep(policy.window)
         if not service.worker.draining:
             local, service.worker = service.worker, WorkHandover(service.worker, pool, running)

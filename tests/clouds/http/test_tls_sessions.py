@@ -100,7 +100,7 @@ async def test_a_server_that_forgets_its_keys_is_verified_again(certificate: tup
 async def test_another_certificate_is_not_trusted_because_of_a_session(
     certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Whoever lacks the keys of the tickets has to show a certificate."""
+    """A server without the keys of the tickets has to show a certificate."""
     server, other = Server(), Server()
     unknown = serve_as(make_certificate(tmp_path / "unknown"))
     async with server.raw.run(context=serve_as(certificate)) as url:

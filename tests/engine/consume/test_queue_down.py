@@ -177,7 +177,7 @@ async def test_a_receive_that_ignores_its_cancellation_does_not_hold_a_drain_up(
 @pytest.mark.parametrize("in_memory", [True, False])
 @pytest.mark.parametrize("steps", range(8))
 async def test_a_message_that_comes_just_after_a_drain_is_for_another_worker(*, in_memory: bool, steps: int) -> None:
-    """It is not processed, in any step of the event loop, and nobody has to wait for the end of a lease."""
+    """It is not processed, in any step of the event loop, and it comes again without waiting for the end of a lease."""
     clock, state = ManualClock(), QueueState()
     queue = MemoryQueue("events", clock, state=state)
     worker = idle(clock, queue, policy=WorkerPolicy(in_memory=in_memory, poll=60.0))
