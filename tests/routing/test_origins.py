@@ -1,4 +1,4 @@
-"""Which store an event is of, and which configurations leave that open."""
+"""The stores of events, and the configurations that leave them open."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_a_push_endpoint_makes_a_queue_one_that_brings_notifications(tmp_path: P
 
 
 def test_the_example_of_the_page_has_no_faults(tmp_path: Path) -> None:
-    text = (DOCS / "reference" / "events.md").read_text().partition("## Which store an event is of")[2]
+    text = (DOCS / "reference" / "events.md").read_text().partition("## Matching events to stores")[2]
     found = checked(tmp_path, yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0]))
     assert (found.faults, found.warnings) == ((), ())
 

@@ -12,6 +12,7 @@ from skyferry.engine.copy.verify import digest_returned, digests_to_verify, veri
 from skyferry.errors import ChecksumMismatch, StoreError, Unsupported
 from skyferry.model import Attributes, ObjectMeta, Part, Upload
 from skyferry.ports import ObjectStore, Offload
+from skyferry.tasks.group import TaskGroup
 
 PART = 16 * 2**20  # bytes of a part: with 10,000 parts, an object has at most 156 GiB
 AT_ONCE = 4  # parts in flight, if the store takes them in any order
@@ -56,7 +57,7 @@ class _PartStream:
     async def send(self, data: bytes, following: bytes) -> list[Part]:
         """Send these two parts and all that can be read after them."""
         tasks: list[asyncio.Task[Part]] = []
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             while data:
                 if len(tasks) == self._store.traits.max_parts:
                     hint = f"split it: this store takes {self._store.traits.max_parts:,} parts of {PART // 2**20} MiB"

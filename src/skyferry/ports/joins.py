@@ -9,6 +9,7 @@ from typing import TypeVar
 from skyferry.errors import SkyferryError
 from skyferry.model import ObjectMeta, ObjectRef, Placement
 from skyferry.ports.ledger.placements import Placements
+from skyferry.tasks.group import TaskGroup
 
 PAGE = 500  # objects in a page, to bound the memory
 AT_ONCE = 16  # concurrent requests to a store
@@ -60,7 +61,7 @@ async def map_keys(keys: Iterable[str], look: Callable[[str], Awaitable[T]]) -> 
             return await look(key)
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             tasks = [group.create_task(look_at(key), name=f"look for {key}") for key in keys]
     except* SkyferryError as failed:
         raise failed.exceptions[0] from failed

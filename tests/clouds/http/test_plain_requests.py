@@ -17,8 +17,8 @@ from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.pool import ConnectionPool
 from skyferry.clouds.http.request import HttpOrigin, PlainRequest
 from skyferry.clouds.http.response_parser import ResponseParser
-from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
+from skyferry.tasks.deadlines import DeadlineSweep
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

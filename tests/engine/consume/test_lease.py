@@ -8,6 +8,7 @@ import pytest
 
 from skyferry.engine.consume.attempt import Lease
 from skyferry.errors import Fenced
+from skyferry.tasks.group import TaskGroup
 from skyferry.testing.clock import ManualClock
 
 
@@ -90,6 +91,30 @@ async def test_a_cancelled_worker_is_not_a_lost_lease() -> None:
                 await running
         else:
             assert await running == "fenced"
+
+
+async def test_a_lease_that_ends_after_a_failure_of_a_group_is_lost() -> None:
+    """While the work cleans up, such as by aborting the upload of which a part failed."""
+    lease, failed = Lease(0.0, lambda: -1.0), asyncio.Event()
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    async def work() -> None:
+        try:
+            async with TaskGroup() as group:
+                group.create_task(fail())
+        except* ValueError:
+            failed.set()
+            await asyncio.Event().wait()
+
+    running = asyncio.create_task(lease.run(work))
+    await failed.wait()
+    lease.ends = -2.0
+    lease.abort_if_ended()
+    with pytest.raises(Fenced):
+        await running
 
 
 async def test_no_work_begins_after_the_end() -> None:

@@ -92,8 +92,10 @@ async def save_keys(redis: Any, keys: Sequence[str]) -> dict[str, bytes]:
     return {key: await redis.dump(key) for key in keys}
 
 
-async def restore_keys(redis: Any, saved: dict[str, bytes]) -> None:
-    """Let the server forget what was written to these keys since."""
+async def restore_keys(redis: Any, saved: dict[str, bytes], keys: Sequence[str]) -> None:
+    """Let the server forget what was written since, to these keys and to others. `keys` are those that there are."""
+    if added := set(keys).difference(saved):
+        await redis.unlink(*added)
     for key, value in saved.items():
         await redis.restore(key, 0, value, replace=True)
 
@@ -115,7 +117,8 @@ async def test_a_redis_that_lost_its_last_second(scene: Scene, redis_server: Red
         await work_until_settled(scene)
         assert await scene.states([transfer]) == [(State.DONE, "")]
         version = (await scene.lab.destination.head("k")).version
-        await client.run(lambda redis: restore_keys(redis, saved))
+        keys = await harness.keys()
+        await client.run(lambda redis: restore_keys(redis, saved, keys))
         assert await scene.states([transfer]) == [(State.CLAIMED, "")]
         await harness.pass_time(LOST + 1)
         assert await scene.look() == 1
@@ -134,17 +137,19 @@ async def test_a_redis_that_forgets_only_the_redrive(scene: Scene, redis_server:
         scene.ledger = await harness.open("here")
         lost = scene.transfers("k")
         await (await harness.open("gone")).claim(lost)
-        client, keys = harness.client(), await harness.keys()
+        client = harness.client()
         redrive, redriven = scene.ledger.redrive, list[list[tuple[State, str]]]()
 
         async def forget_once(where: Filter, ids: Sequence[str] | None = None) -> int:
             if ids is None:  # of a round, not of a page
                 return int(await redrive(where))
             scene.ledger.redrive = redrive
+            keys = await harness.keys()
             saved = await client.run(lambda redis: save_keys(redis, keys))
             count: int = await redrive(where, ids)
             redriven.append(await scene.states(lost))
-            await client.run(lambda redis: restore_keys(redis, saved))
+            keys = await harness.keys()
+            await client.run(lambda redis: restore_keys(redis, saved, keys))
             return count
 
         scene.ledger.redrive = forget_once

@@ -13,8 +13,8 @@ from skyferry.bodies import StreamedBody
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.request import PlainRequest, split_body
 from skyferry.clouds.http.response_parser import ResponseParser
-from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
+from skyferry.tasks.deadlines import DeadlineSweep
 
 
 class HttpConnection(asyncio.BufferedProtocol):

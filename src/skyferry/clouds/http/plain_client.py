@@ -12,8 +12,8 @@ from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.pool import ConnectionPool
 from skyferry.clouds.http.request import HttpOrigin, PlainRequest
 from skyferry.clouds.http.response_parser import ResponseParser
-from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost
+from skyferry.tasks.deadlines import DeadlineSweep
 
 
 class PlainClient:

@@ -13,8 +13,8 @@ from skyferry.clouds.http.connection import HttpConnection
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.request import HttpOrigin
 from skyferry.clouds.http.tls import TlsSession, tls_context
-from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import ConnectionLost, StoreTimeout
+from skyferry.tasks.deadlines import DeadlineSweep
 
 IDLE = 15.0  # seconds that a connection is kept; servers close theirs later
 ADDRESSES = 10.0  # seconds that the addresses of a name are kept

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from skyferry.deadlines import DeadlineSweep
 from skyferry.errors import StoreTimeout
 from skyferry.ports import Clock, ObjectStore
 from skyferry.ports.decorators import (
@@ -22,6 +21,7 @@ from skyferry.ports.decorators import (
     Operation,
     StoreDecorator,
 )
+from skyferry.tasks.deadlines import DeadlineSweep
 
 T = TypeVar("T")
 LINE = 256 * 2**10  # bytes a second of a slow line, which is no failure

@@ -6,7 +6,6 @@ time, and count only if they are about the same generation.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -54,6 +53,7 @@ from skyferry.stores.gcs.metadata import (
 )
 from skyferry.stores.gcs.resumable import STEP, GcsResumable
 from skyferry.stores.gcs.upload import MOST, SCRATCH, GcsUploads
+from skyferry.tasks.group import TaskGroup
 
 # "About Cloud Storage objects", object names
 _FORBIDDEN = re.compile(r"[\0\r\n]")
@@ -227,7 +227,7 @@ class GcsStore:
         """Read range and meta of one generation."""
         for _ in range(TURNS):
             try:
-                async with asyncio.TaskGroup() as group:
+                async with TaskGroup() as group:
                     sent = group.create_task(self._range(key, start, length, version))
                     look = group.create_task(self._look(key, version))
             except* SkyferryError as failed:

@@ -24,6 +24,7 @@ from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.stores.gcs.client import GcsClient
 from skyferry.stores.gcs.metadata import FIELDS, STANDARD, attributes, meta, resource, to_hex
 from skyferry.stores.paging import PageGuard
+from skyferry.tasks.group import TaskGroup
 
 SCRATCH = ".skyferry-uploads/"  # this store hides keys with this prefix
 MOST = 32  # objects of one composition ("Composite objects", Cloud Storage)
@@ -231,7 +232,7 @@ async def _run_all(requests: Iterable[Awaitable[T]]) -> list[T]:
             return await request
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             tasks = [group.create_task(run(request)) for request in requests]
     except* SkyferryError as failed:
         raise failed.exceptions[0] from failed

@@ -22,6 +22,7 @@ from skyferry.errors import ChecksumMismatch, Fenced, SkyferryError, StoreError,
 from skyferry.frozen import dataclass
 from skyferry.model import Checksums, Part, Progress, Upload
 from skyferry.ports import Offload
+from skyferry.tasks.group import TaskGroup
 
 
 @dataclass(slots=True)
@@ -102,7 +103,7 @@ class _Parts(ABC):
     async def run(self) -> UploadedParts:
         """Take memory in the order of the parts, so that the next part to be digested always has some."""
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for number, length in part_lengths(self._upload).items():
                     if not self._keep_known(number, length):
                         await self._start(group, number, length)
@@ -110,7 +111,7 @@ class _Parts(ABC):
             raise _first_error(failed) from failed
         return UploadedParts(self._upload, [self._done[n] for n in sorted(self._done)], self._checksums())
 
-    async def _start(self, group: asyncio.TaskGroup, number: int, length: int) -> None:
+    async def _start(self, group: TaskGroup, number: int, length: int) -> None:
         reserved = self._memory(length)
         await self._places.acquire()
         if reserved:
