@@ -238,7 +238,8 @@ async def test_a_user_of_redis_without_its_password_is_not_taken_for_the_default
 
 async def test_a_server_of_another_protocol_is_named(tmp_path: Path, postgres_server: PostgresServer) -> None:
     (fault,) = await find_faults(settings(f"redis://{postgres_server.address}/l", tmp_path))
-    assert f"cannot be reached at {postgres_server.address}" in fault.detail
+    assert "cannot be reached" in fault.detail
+    assert postgres_server.address in fault.detail  # also if the driver names it
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ CONFIG = {
         "destination": {"url": "sim://destination", "simulator": {"seed": 2, **FAULTS}},
     },
     "routes": [{"name": "all", "from": "source", "to": "destination"}],
-    "retry": {"initial_delay": "50ms", "max_delay": "1s", "request_initial_delay": "5ms", "max_retries": 5},
+    "retry": {"initial_delay": "50ms", "max_delay": "1s", "request_initial_delay": "5ms", "max_retries": 10},
     "breaker": {"cooldown": "100ms", "max_cooldown": "500ms"},
     "server": {"listen": "127.0.0.1:0"},
     "log": {"format": "json", "level": "info"},
