@@ -87,6 +87,18 @@ def serve(folder: Path, certificate: Certificate | None = None) -> Iterator[str]
             server.terminate()
 
 
+@contextmanager
+def serve_in_process(module: str, *arguments: str) -> Iterator[str]:
+    """Run `python -m MODULE --serve ARGUMENTS` in a process, and yield the port that it prints."""
+    command = [sys.executable, "-m", module, "--serve", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
 def run(command: Sequence[str], environ: Mapping[str, str]) -> Spent:
     """Run a command, after the disk has what earlier ones wrote. Raise RuntimeError with its last words if it fails."""
     os.sync()

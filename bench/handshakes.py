@@ -16,7 +16,6 @@ import datetime
 import ipaddress
 import os
 import ssl
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
+from bench._tools import serve_in_process
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -82,13 +82,8 @@ async def _serve(folder: str) -> None:
 @contextmanager
 def serve(folder: Path | None) -> Iterator[str]:
     """Yield the URL of a server in another process."""
-    command = [sys.executable, "-m", "bench.handshakes", "--serve", str(folder or "")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield f"{'https' if folder else 'http'}://127.0.0.1:{process.stdout.readline().strip()}/"
-        finally:
-            process.terminate()
+    with serve_in_process("bench.handshakes", str(folder or "")) as port:
+        yield f"{'https' if folder else 'http'}://127.0.0.1:{port}/"
 
 
 async def measure(url: str, connections: int) -> float:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from itertools import product
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from bench._tools import KEY, SECRET, run
+from bench._tools import KEY, SECRET, run, serve_in_process
 
 PAGE = 1000
 TITLES = {"s3": "S3", "local": "folder"}
@@ -80,13 +79,8 @@ async def serve_pages() -> None:
 @contextmanager
 def run_server() -> Iterator[str]:
     """Run the server in a process, and yield its endpoint."""
-    command = [sys.executable, "-m", "bench.keys", "--serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        finally:
-            process.terminate()
+    with serve_in_process("bench.keys") as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def fill(folder: Path, keys: int) -> None:

@@ -159,6 +159,15 @@ def merge_backlogs(backlogs: Sequence[Mapping[str, QueueBytes]]) -> dict[str, Qu
     return found
 
 
+def merge_oldest(known: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the earliest time by name."""
+    found: dict[str, float] = {}
+    for times in known:
+        for name, at in times.items():
+            found[name] = min(at, found.get(name, at))
+    return found
+
+
 def sum_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Return the sums by name."""
     total: Counter[str] = Counter()

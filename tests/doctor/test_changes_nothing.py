@@ -33,12 +33,17 @@ async def diagnose(wanted: Settings) -> Mapping[tuple[str, str], Check]:
     return {(check.kind, check.name): check for check in checks if check.where != "dead-letters"}
 
 
+def make_database(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """Return the URL and the name of a new database."""
+    monkeypatch.setenv("PGPASSWORD", server.password)
+    database = server.create_database()
+    return f"postgresql://{server.user}@{server.address}/{database}", database
+
+
 async def test_a_database_without_the_schema(
     tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PGPASSWORD", postgres_server.password)
-    database = postgres_server.create_database()
-    url = f"postgresql://{postgres_server.user}@{postgres_server.address}/{database}"
+    url, database = make_database(postgres_server, monkeypatch)
     found = await diagnose(use_server(url, f"{url}/q", f"{url}/dead", tmp_path))
     for kind in ("ledger", "queue"):
         assert "schema skyferry, whose tables the first start creates" in found[kind, "setup"].detail
@@ -50,9 +55,7 @@ async def test_a_ledger_of_an_older_version(
     tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its schema stays, and its records are not read."""
-    monkeypatch.setenv("PGPASSWORD", postgres_server.password)
-    database = postgres_server.create_database()
-    url = f"postgresql://{postgres_server.user}@{postgres_server.address}/{database}"
+    url, database = make_database(postgres_server, monkeypatch)
     wanted = use_server(url, f"{url}/q", f"{url}/dead", tmp_path)
     await (await Opener(wanted).ledger()).close()
     older = f"COMMENT ON TABLE skyferry.{HISTORY.marker} IS 'skyferry ledger {HISTORY.known - 1}, compatible from 1'"

@@ -34,13 +34,13 @@ def slow_down(build: Callable[[Settings], WorkerPolicy]) -> Callable[[Settings],
 
 if __name__ == "__main__":
     policy = growth.GrowthPolicy(window=0.05, bound=0.0, lacking=2.0, rest=0.0, rate=0.0, most=2)
+    build = service._worker_policy
     for module, name, value in (
         (run, "SHORT", 0.0),
         (growth, "POLICY", policy),
         (growth, "count_cores", lambda: 2),
         (growth.WorkHandover, "run", announce(growth.WorkHandover.run)),
+        (service, "_worker_policy", slow_down(build) if sys.argv.pop(1) == SLOWLY else build),
     ):
         setattr(module, name, value)
-    if sys.argv.pop(1) == SLOWLY:
-        setattr(service, "_worker_policy", slow_down(service._worker_policy))  # noqa: B010 - as above
     main()

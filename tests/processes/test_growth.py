@@ -69,7 +69,7 @@ def test_idle_cores_are_those_that_this_process_may_use(tmp_path: Path, monkeypa
 
 
 def test_the_use_is_that_since_the_last_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system does not count idle time, its load says what is idle."""
+    """The load says what is idle if the system does not count idle time."""
     moments = iter([(0.0, 5.0, 10.0), (2.0, 6.0, 13.0), (3.0, 7.0, 13.0), (4.0, 8.5, None)])
     monkeypatch.setattr("skyferry.processes.usage._read", lambda: next(moments))
     monkeypatch.setattr("os.getloadavg", lambda: (0.5, 9.0, 9.0))

@@ -57,7 +57,7 @@ async def start_child(job: WorkerJob) -> ChildProcess:
         raise
     try:
         channel = await Channel.open(end)
-    except BaseException:  # cancelled, for example
+    except BaseException:  # such as a cancellation: the process has no other owner either
         process.kill()
         process.wait()
         end.close()

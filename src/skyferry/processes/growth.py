@@ -13,7 +13,7 @@ from skyferry.ports import EventQueue
 from skyferry.processes.counts import count_cores
 from skyferry.processes.pool import WorkerPool
 from skyferry.processes.usage import Usage, UsageMeter
-from skyferry.status import QueueBytes, merge_backlogs
+from skyferry.status import QueueBytes, merge_backlogs, merge_oldest
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +162,7 @@ class WorkHandover:
 
     def oldest(self) -> dict[str, float]:
         """Return the time of the oldest unsettled event in flight, by route (seconds since 1970)."""
-        found = self._pool.oldest()
-        for route, at in self._local.oldest().items():
-            found[route] = min(at, found.get(route, at))
-        return found
+        return merge_oldest([self._local.oldest(), self._pool.oldest()])
 
     def backlog(self) -> dict[str, QueueBytes]:
         """Return the bytes of each queue's messages."""

@@ -20,7 +20,7 @@ from skyferry.processes.shared_queue import QueueServer
 from skyferry.queues.even_shares import EvenShares
 from skyferry.records import Record
 from skyferry.retry import Backoff
-from skyferry.status import QueueBytes, WorkerReport, merge_backlogs
+from skyferry.status import QueueBytes, WorkerReport, merge_backlogs, merge_oldest
 
 RESTART = Backoff(1.0, 30.0)  # bounds of the seconds before a child is started again
 STEADY = 60.0  # seconds after which a child counts as having run well
@@ -103,11 +103,7 @@ class WorkerPool:
 
     def oldest(self) -> dict[str, float]:
         """Return the time of the oldest unsettled event in flight, by route (seconds since 1970)."""
-        found: dict[str, float] = {}
-        for report in self.reports:
-            for route, at in report.oldest.items():
-                found[route] = min(at, found.get(route, at))
-        return found
+        return merge_oldest(report.oldest for report in self.reports)
 
     def backlog(self) -> dict[str, QueueBytes]:
         """Return the bytes of each queue's messages, as last reported."""

@@ -230,7 +230,7 @@ async def test_a_closed_store_refuses(folder: Path) -> None:
 
 @pytest.mark.parametrize("opened", [True, False], ids=["opened before", "opened after"])
 async def test_a_bucket_of_known_identity_is_no_folder_that_replaces_it(tmp_path: Path, opened: bool) -> None:
-    """Where a command reads or writes, an unmounted disk must not make its mount point the bucket."""
+    """An unmounted disk must not make its mount point the bucket that a command reads or writes."""
     folder, away = tmp_path / "bucket", tmp_path / "away"
     folder.mkdir()
     first, store = (

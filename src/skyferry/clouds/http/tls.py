@@ -29,7 +29,7 @@ def tls_context() -> ssl.SSLContext:
     ) -> ssl.SSLObject:
         return wrap(incoming, outgoing, server_side, server_hostname, session or _offered.get())
 
-    context.wrap_bio = wrap_bio  # type: ignore[method-assign]  # Python's function makes no subclass
+    context.wrap_bio = wrap_bio  # type: ignore[method-assign]  # create_default_context makes no subclass that could override it
     return context
 
 
