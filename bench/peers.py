@@ -4,7 +4,8 @@
 
 The servers are two `rclone serve s3` on folders of this machine. Rounds are interleaved: in each, every tool copies the same
 objects to another prefix. Nothing is deleted before the end: for minutes, ext4 does not reuse freed inodes, and its search for
-others would cost each tool more than the copy itself. `--pairs` measures only these ends. The medians are printed; CPU is user
+others would cost each tool more than the copy itself. `--pairs` measures only these ends, of `s3-s3`, `s3-local`, `local-s3`,
+`local-local`, `s3-s3-tls` and `starts`, which are commands with little to do. The medians are printed; CPU is user
 and system time of the whole command with its start, without the servers. Skyferry has its ledger and verification, and gets URLs
 that name no service. Each PATH is the Python of another checkout to compare with. Tools that are not installed are named.
 `--write` writes the table into docs/operations/performance.md.
@@ -32,7 +33,9 @@ from bench._tools import AT_ONCE, JUICEFS, KEY, RCLONE, S5CMD, SECRET, Spent, is
 
 SIZE = 4096  # bytes of an object
 PAGE = Path("docs/operations/performance.md")
-PAIRS = [("s3", "s3"), ("s3", "local"), ("local", "s3"), ("local", "local")]
+PAIRS = {"-".join(kinds): kinds for kinds in [("s3", "s3"), ("s3", "local"), ("local", "s3"), ("local", "local")]}
+TLS, STARTS = "s3-s3-tls", "starts"
+CHOICES = [*PAIRS, TLS, STARTS]
 NOTES = """
 Durable means that bytes and name are on the disk (`fsync`) when the copy counts as done. From S3 to S3, that is up to the
 servers, for all tools alike.
@@ -267,9 +270,8 @@ def prepare_environ(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def measure_peers(objects: int, rounds: int, pythons: Sequence[str], pairs: Sequence[tuple[str, str]]) -> str:
-    """Return the table. With fewer than all `pairs`, neither TLS nor starts are measured."""
-    whole = set(pairs) == set(PAIRS)
+def measure_peers(objects: int, rounds: int, pythons: Sequence[str], pairs: Sequence[str]) -> str:
+    """Return the table of these of the CHOICES."""
     heading = describe_versions()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="."))).absolute()
@@ -285,15 +287,17 @@ def measure_peers(objects: int, rounds: int, pythons: Sequence[str], pairs: Sequ
         for python in (sys.executable, *pythons):
             run([python, "-m", "skyferry", "version"], {})  # compile
         for turn in range(rounds):
-            for kinds in pairs:
-                plain.copy_all(kinds, turn, objects, again=kinds[0] == kinds[1])
-            if whole:
+            for name, kinds in PAIRS.items():
+                if name in pairs:
+                    plain.copy_all(kinds, turn, objects, again=kinds[0] == kinds[1])
+            if TLS in pairs:
                 secured.copy_all(("s3", "s3"), turn, objects, again=False)
+            if STARTS in pairs:
                 plain.start_all(turn)
     order = sorted(
         {**plain.spent, **secured.spent}.items(), key=lambda item: (item[0][0][0] in "`o", "again" in item[0][0])
     )
-    chosen = "" if whole else " --pairs " + " ".join("-".join(kinds) for kinds in pairs)
+    chosen = "" if set(pairs) == set(CHOICES) else " --pairs " + " ".join(pairs)
     command = f"`python -m bench.peers --objects {objects} --rounds {rounds}{chosen}`"
     intro = f"{command}: {objects:,} objects of 4 KiB, medians of {rounds} interleaved rounds. {heading}.\n"
     return "\n".join([intro, *format_rows(dict(order), objects), NOTES.rstrip()])
@@ -321,12 +325,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
-    names = {"-".join(kinds): kinds for kinds in PAIRS}
-    parser.add_argument("--pairs", nargs="+", choices=names, default=list(names), metavar="FROM-TO")
+    parser.add_argument("--pairs", nargs="+", choices=CHOICES, default=CHOICES, metavar="FROM-TO")
     parser.add_argument("--python", action="append", default=[])
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    options.pairs = [names[name] for name in options.pairs]
-    if options.write and len(options.pairs) < len(PAIRS):
+    if options.write and set(options.pairs) != set(CHOICES):
         parser.error("--write needs all pairs")
     main(options)
