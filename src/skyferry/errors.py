@@ -68,7 +68,9 @@ class SkyferryError(Exception):
     outage: ClassVar[bool] = False
     local: ClassVar[bool] = False  # concerns this process, neither the store nor the object
     kind: ClassVar[str] = "skyferry_error"  # stable name in logs, metrics and dead letters: `checksum_mismatch`
-    transient = False  # it may pass while nothing is changed; adapters of ledgers decide it for each error
+    transient: bool | None = (
+        None  # it may pass while nothing is changed; None = undecided. Adapters at servers decide it
+    )
 
     def __init_subclass__(cls) -> None:
         cls.kind = "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(cls.__name__))

@@ -44,3 +44,14 @@ def test_every_command_that_prints_json_states_its_contract() -> None:
 )
 def test_errors_end_a_command_with_their_code(error: errors.SkyferryError, code: ExitCode) -> None:
     assert exit_codes.exit_code_for(error) is code
+
+
+def test_a_refusal_that_no_later_try_changes_is_no_outage() -> None:
+    for error in (errors.LedgerError(), errors.QueueError()):
+        error.transient = True
+        assert exit_codes.exit_code_for(error) is ExitCode.UNREACHABLE
+        error.transient = False
+        assert exit_codes.exit_code_for(error) is ExitCode.FAILED
+    incompatible = errors.LedgerIncompatible()
+    incompatible.transient = False
+    assert exit_codes.exit_code_for(incompatible) is ExitCode.INCOMPATIBLE

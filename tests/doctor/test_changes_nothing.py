@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,94 @@ async def test_a_ledger_of_an_older_version(
     comment = f"SELECT obj_description('skyferry.{HISTORY.marker}'::regclass, 'pg_class')"
     found_comment = postgres_server.run(comment, database).strip()
     assert found_comment == f"skyferry ledger {HISTORY.known - 1}, compatible from 1"
+
+
+async def test_a_ledger_in_postgresql_that_exists(
+    tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even a sequence advances."""
+    url, database = make_database(postgres_server, monkeypatch)
+    wanted = use_server(url, f"{url}/q", f"{url}/dead", tmp_path)
+    await (await Opener(wanted).ledger()).close()
+    relations = (
+        "SELECT c.relname FROM pg_class AS c WHERE relnamespace = 'skyferry'::regnamespace AND relkind IN ('r', 'S')"
+    )
+    names = postgres_server.run(relations, database).split()
+
+    def read_all() -> list[str]:
+        return [postgres_server.run(f"SELECT * FROM skyferry.{name}", database) for name in names]
+
+    before = read_all()
+    found = await diagnose(wanted)
+    assert found["ledger", "whole"].state is CheckState.OK
+    assert len(names) > 10
+    assert read_all() == before
+
+
+async def test_a_ledger_in_redis_that_exists(tmp_path: Path, redis_server: RedisServer) -> None:
+    name = f"diagnosed-{next(NAMES)}"
+    url = f"redis://{redis_server.address}/{name}"
+    wanted = use_server(f"{url}-l", url, f"{url}-dead", tmp_path)
+    await (await Opener(wanted).ledger()).close()
+    client = open_redis(wanted)
+
+    async def read_all() -> dict[bytes, bytes]:
+        keys = await client.run(lambda redis: redis.keys(f"*{name}*"))
+        return {key: await client.run(partial(_dump, key=key)) for key in keys}
+
+    before = await read_all()
+    found = await diagnose(wanted)
+    assert found["ledger", "whole"].state is CheckState.OK
+    assert before
+    assert await read_all() == before
+    await client.close()
+
+
+async def _dump(redis: Any, key: bytes) -> Any:
+    return await redis.dump(key)
+
+
+async def test_a_ledger_in_a_file_that_exists(tmp_path: Path) -> None:
+    """No file appears beside it, and none of its bytes change."""
+    wanted = use_server("sqlite://ledger.db", "sqlite://queue.db", "sqlite://dead.db", tmp_path)
+    await (await Opener(wanted).ledger()).close()
+    await Opener(wanted).queue().close()
+
+    def read_all() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    before = read_all()
+    await diagnose(wanted)
+    assert {path.rpartition("/")[2] for path in before} == {"ledger.db", "queue.db"}
+    assert read_all() == before
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "redis", "sqlite"])
+async def test_a_ledger_that_is_too_new(
+    engine: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a fault, and its records are not read."""
+    url = "sqlite://ledger.db"
+    if engine == "redis":
+        url = f"redis://{request.getfixturevalue('redis_server').address}/diagnosed-{next(NAMES)}"
+    if engine == "postgresql":
+        url, database = make_database(request.getfixturevalue("postgres_server"), monkeypatch)
+    wanted = settings(url, tmp_path)
+    await (await Opener(wanted).ledger()).close()
+    if engine == "redis":
+        client = open_redis(wanted)
+        counters = f"{{{url.rpartition('/')[2]}}}:ledger:counters"
+        await client.run(lambda redis: redis.hset(counters, mapping={"version": 99, "compatible_from": 99}))
+        await client.close()
+    elif engine == "sqlite":
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as db:
+            db.execute("UPDATE schema_version SET number = 99, compatible_from = 99")
+    else:
+        newer = f"COMMENT ON TABLE skyferry.{HISTORY.marker} IS 'skyferry ledger 99, compatible from 99'"
+        request.getfixturevalue("postgres_server").run(newer, database)
+    checks = await examine(wanted, Scope(write=False))
+    wrong = [(c.kind, c.hint) for c in checks if c.state is CheckState.WRONG and "appendfsync" not in c.detail]
+    assert wrong == [("ledger", "Update Skyferry on this machine.")]
 
 
 async def test_a_redis_without_keys(tmp_path: Path, redis_server: RedisServer) -> None:

@@ -36,7 +36,8 @@ class ExitCode(IntEnum):
     OK = 0, "The command succeeded. For `run`: the service drained; nothing is lost."
     FAILED = (
         1,
-        "The command failed, or the transfer, dead letter or object does not exist. Standard error ends with the reason.",
+        "The command failed, or the transfer, dead letter or object does not exist; or a server refused the password, the "
+        "certificate or a right, or has no such database. Standard error ends with the reason.",
     )
     USAGE = (
         2,
@@ -73,6 +74,8 @@ def exit_code_for(error: SkyferryError) -> ExitCode:
         return ExitCode.USAGE
     if isinstance(error, LedgerIncompatible | QueueIncompatible):
         return ExitCode.INCOMPATIBLE
+    if error.transient is False:  # such as a refused password: no later try succeeds
+        return ExitCode.FAILED
     if isinstance(error, LedgerError | QueueError | ServiceUnreachable | STORE_OUTAGE):
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED

@@ -176,11 +176,11 @@ class RedisClient(Generic[E]):
 
     def _translate(self, error: Exception) -> E:
         said = (str(error) or type(error).__name__).splitlines()[0].partition(" script: ")[0]  # its digest says nothing
-        if "WRONGTYPE" in said:
-            return self._kind(said, where=self._name, hint=self._options.wrong_type)
         named = next((word for kind, word in _KINDS if isinstance(error, kind)), "")
         word = next((word for word in _HINTS if word in said), named)
         hint, transient = _HINTS.get(word, ""), word in _TRANSIENT
+        if "WRONGTYPE" in said:
+            hint = self._options.wrong_type
         at = "" if (shown := self.address.server.shown) in said else f" at {shown}"
         if not hint and isinstance(error, TimeoutError | exceptions.TimeoutError):
             said, hint, transient = f"no answer in time{at}: {said}", f"{RUNS} {self._encryption}", True

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from skyferry.ports.inspection import LedgerFacts, Wrong
 from skyferry.sqlite.filesystem import find_network_filesystem, is_writable
 
+T = TypeVar("T")
 BESIDE = ("", "-wal", "-shm")  # suffixes of the files of one database
 
 
@@ -23,12 +25,34 @@ def connect_readonly(path: Path, *, immutable: bool = False) -> sqlite3.Connecti
     return sqlite3.connect(uri, uri=True, timeout=30.0, isolation_level=None)
 
 
+def read_unchanged(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
+    """Return the result of `query`, which may run twice. Nothing is created beside a file that no process has open.
+
+    A process that opens it meanwhile may change pages under the query, so the query is repeated. Raises sqlite3.Error or OSError.
+    """
+    if (before := _describe_unused(path)) is not None:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(connect_readonly(path, immutable=True)) as db:
+            result = query(db)
+            if _describe_unused(path) == before:
+                return result
+    with contextlib.closing(connect_readonly(path)) as db:
+        return query(db)
+
+
+def _describe_unused(path: Path) -> tuple[int, int] | None:
+    """Return the time and the size of a file that no process has open, which thus has no log beside it; else None."""
+    if path.with_name(f"{path.name}-wal").exists():
+        return None
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
 def find_damage(path: Path, *, quick: bool = False) -> list[str]:
     """Return the problems that SQLite finds in a file; [] = intact. Other processes may use it. `quick` skips the indexes."""
     try:
-        with contextlib.closing(connect_readonly(path)) as db:
-            found = db.execute(f"PRAGMA {'quick_check' if quick else 'integrity_check'}(20)").fetchall()
-    except sqlite3.Error as problem:
+        check = f"PRAGMA {'quick_check' if quick else 'integrity_check'}(20)"
+        found = read_unchanged(path, lambda db: db.execute(check).fetchall())
+    except (sqlite3.Error, OSError) as problem:
         if path.is_dir():
             return ["it is a folder, not a file; name a file in it in the URL"]
         if getattr(problem, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:

@@ -20,7 +20,7 @@ from skyferry.errors import LedgerError
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Claim, Transfer
 from skyferry.ports import Clock, Settled, Wait
-from skyferry.sqlite.readonly import connect_readonly
+from skyferry.sqlite.readonly import read_unchanged
 from skyferry.wiring.opener import name_owner
 
 FOLDER = "copies"
@@ -89,13 +89,9 @@ def open_snapshot(file: Path, folder: Path) -> CopyLedger | None:
     if not file.exists():
         return None
     snapshot = folder / file.name
-    in_use = file.with_name(f"{file.name}-wal").exists()
     try:
-        with (
-            contextlib.closing(connect_readonly(file, immutable=not in_use)) as old,
-            contextlib.closing(sqlite3.connect(snapshot)) as new,
-        ):
-            old.backup(new)
-    except sqlite3.Error as error:
+        with contextlib.closing(sqlite3.connect(snapshot)) as new:
+            read_unchanged(file, lambda old: old.backup(new))
+    except (sqlite3.Error, OSError) as error:
         raise LedgerError(str(error), where=str(file), hint="use --ignore-ledger to check every object") from error
     return open_ledger(snapshot)

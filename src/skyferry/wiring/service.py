@@ -48,7 +48,7 @@ from skyferry.routing.routes import Routes
 from skyferry.status import Status, WorkerReport
 from skyferry.stores.local.blocking.bucket import FolderIdentity
 from skyferry.wiring.destinations import known_destinations, probe_destinations
-from skyferry.wiring.identities import find_moved_stores
+from skyferry.wiring.identities import find_moved_stores, remember_stores
 from skyferry.wiring.marks import identify_kernel, mark_stores
 from skyferry.wiring.opener import Opener
 from skyferry.wiring.protection import (
@@ -131,7 +131,8 @@ async def build_service(
     opener = await identify_services(opener, observer)
     settings = opener.settings
     memory = ledger or await _open_ledger(opener, health, on_wait)
-    known = await find_moved_stores(memory, settings, remember=True)
+    await remember_stores(memory, settings)
+    known = await find_moved_stores(memory, settings)
     routes = Routes(settings, {} if find else mark_stores(settings), known)
     filled = {} if find else await known_destinations(memory, settings, routes, create=create)
     opener = replace(opener, destinations=filled)

@@ -23,25 +23,25 @@ HELD = "Mount or restore the source; or decide with `skyferry deletes list`, the
 async def check_records(opener: Opener) -> list[Check]:
     """Report held deletes by source, unknown buckets, and stores that have moved. Without a ledger, there is nothing to report.
 
-    An older ledger is left as it is: opening it would apply the steps that its schema lacks.
+    An older ledger is left as it is.
     """
     try:
         maintenance = opener.ledger_maintenance()
         if maintenance is None or not await maintenance.exists():
             return []
         status = await maintenance.read_status()
+        if status.compatible_from > status.known:
+            said = f"its schema is for programs from version {status.compatible_from}, and this Skyferry knows {status.known}"
+            return [PLACE.wrong("usable", said, "Update Skyferry on this machine.")]
         if status.version < status.known:
             said = f"its schema is {status.version}, which the next start brings to {status.known}; its records are not read before"
             return [PLACE.unknown("usable", said, OLDER)]
-        ledger = await opener.ledger()
-        try:
+        async with maintenance.read_records() as ledger:
             held, unknown = sum_by_store(await ledger.count_held_deletes()), await ledger.count_unrouted()
             moved = {
                 name: await ledger.get_identity(f"store {name}")
                 for name in sorted(await find_moved_stores(ledger, opener.settings))
             }
-        finally:
-            await ledger.close()
     except SkyferryError as error:
         return [PLACE.failed("usable", error)]
     shared = [PLACE.unknown("stores", f"{name} was {first}", SHARED) for name, first in moved.items()]

@@ -125,7 +125,9 @@ class LedgerDatabase:
 
     async def _require_rights(self, connection: Connection) -> None:
         if wrong := await find_lacking_rights(connection, self.schema, HISTORY.tables):
-            raise LedgerError(wrong.what, where="ledger", hint=wrong.hint)
+            error = LedgerError(wrong.what, where="ledger", hint=wrong.hint)
+            error.transient = False
+            raise error
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""

@@ -12,7 +12,7 @@ from skyferry.ledgers.postgres.database import HISTORY, LedgerDatabase
 from skyferry.ledgers.postgres.ledger import PostgresLedger
 from skyferry.ledgers.postgres.status import check_older_programs, describe_server, read_status
 from skyferry.ports.inspection import LedgerFacts
-from skyferry.ports.ledger import Backup, Ledger, LedgerStatus
+from skyferry.ports.ledger import Backup, Ledger, LedgerRecords, LedgerStatus
 from skyferry.postgres.pool import Connection, PostgresPool
 from skyferry.postgres.rights import find_lacking_rights
 from skyferry.postgres.schema import apply_next_step, read_schema_state, read_schema_version
@@ -47,6 +47,14 @@ class PostgresLedgerMaintenance:
     async def read_status(self) -> LedgerStatus:
         async with self._database() as db:
             return await db.run(lambda connection: read_status(connection, self._schema))
+
+    @asynccontextmanager
+    async def read_records(self) -> AsyncIterator[LedgerRecords]:
+        pool = self._pool()
+        try:
+            yield PostgresLedger(pool, "", 0.0)  # not opened, so it has no owner
+        finally:
+            await pool.close()
 
     async def migrate(self) -> AsyncIterator[str]:
         async with self._database() as db:

@@ -12,7 +12,7 @@ from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.ledgers.redis.database import VERSION, RedisDatabase, ensure_ledger, load_scripts, parse_version
 from skyferry.ledgers.redis.ledger import RedisLedger
 from skyferry.ports.inspection import LedgerFacts
-from skyferry.ports.ledger import Backup, Ledger, LedgerStatus
+from skyferry.ports.ledger import Backup, Ledger, LedgerRecords, LedgerStatus
 from skyferry.redis.client import Client, RedisClient
 from skyferry.redis.server_settings import (
     check_server_settings,
@@ -61,6 +61,11 @@ class RedisLedgerMaintenance:
         transfers = None if counts is None else {state: counts[NUMBER[state]] for state in STATES}
         pending = () if version >= VERSION else (STEP,)
         return LedgerStatus(describe_version(info), version, compatible_from, VERSION, pending, transfers, size)
+
+    @asynccontextmanager
+    async def read_records(self) -> AsyncIterator[LedgerRecords]:
+        async with self._database() as db:
+            yield RedisLedger(db, "", 0.0)
 
     async def migrate(self) -> AsyncIterator[str]:
         async with self._database() as db:

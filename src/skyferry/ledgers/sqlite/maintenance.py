@@ -6,20 +6,24 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers import codec
 from skyferry.ledgers.codec import STATES
+from skyferry.ledgers.sqlite.dead_letters import SQL as LETTERS
+from skyferry.ledgers.sqlite.held_deletes import SQL as DELETES
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ledgers.sqlite.schema import apply_pending_step, forget_processes, read_status
 from skyferry.ports import Clock, DeadLetter, Ledger
-from skyferry.ports.ledger import Backup, LedgerStatus
+from skyferry.ports.ledger import Backup, LedgerRecords, LedgerStatus
+from skyferry.sqlite.file import translate_error
 from skyferry.sqlite.owners import find_users, owners_folder
-from skyferry.sqlite.readonly import BESIDE, DurableFile, connect_readonly, find_damage
+from skyferry.sqlite.readonly import BESIDE, DurableFile, connect_readonly, find_damage, read_unchanged
 
 CHECK = "run `skyferry ledger check`"
 BATCH = 100  # letters carried over at once
@@ -56,6 +60,10 @@ class SqliteLedgerMaintenance(DurableFile):
     async def read_status(self) -> LedgerStatus:
         return await asyncio.to_thread(read_status, self.path)
 
+    @asynccontextmanager
+    async def read_records(self) -> AsyncIterator[LedgerRecords]:
+        yield _Records(self.path)
+
     async def migrate(self) -> AsyncIterator[str]:
         while (step := await asyncio.to_thread(apply_pending_step, self.path, self._owner)) is not None:
             yield str(step)
@@ -82,6 +90,32 @@ class SqliteLedgerMaintenance(DurableFile):
             await ledger.close()
         if new != path:
             _replace(path, new)
+
+
+class _Records:
+    """`LedgerRecords` of a file that is not opened as a ledger."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def count_held_deletes(self) -> list[tuple[str, str, int]]:
+        return await self._read(DELETES["count"])
+
+    async def count_unrouted(self, limit: int = 20) -> list[tuple[str, int]]:
+        return await self._read(LETTERS["count_unrouted"], limit=limit)
+
+    async def get_identity(self, source: str) -> str:
+        found = await self._read(DELETES["get_identity"], source=source)
+        return str(found[0][0]) if found else ""
+
+    async def _read(self, sql: str, **values: object) -> list[Any]:
+        return await asyncio.to_thread(self._fetch, sql, values)
+
+    def _fetch(self, sql: str, values: Mapping[str, object]) -> list[Any]:
+        try:
+            return read_unchanged(self._path, lambda db: db.execute(sql, values).fetchall())
+        except (sqlite3.Error, OSError) as problem:
+            raise translate_error(problem, LedgerError, self._path) from problem
 
 
 async def _carry_over(path: Path, ledger: SqliteLedger) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from skyferry.errors import LedgerError, LedgerIncompatible
 from skyferry.ledgers.sqlite.queries import count_states
+from skyferry.model import State
 from skyferry.ports.ledger import LedgerStatus
-from skyferry.sql.schema_steps import SchemaStep, load_history
+from skyferry.sql.schema_steps import SchemaStep, SchemaVersion, load_history
 from skyferry.sqlite.file import connect, translate_error
 from skyferry.sqlite.owners import OwnerLock, find_users, owners_folder
-from skyferry.sqlite.readonly import BESIDE, connect_readonly
+from skyferry.sqlite.readonly import BESIDE, read_unchanged
 from skyferry.sqlite.schema import apply_next_step, list_tables, read_schema_version
 
 HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible)
@@ -31,16 +32,20 @@ _OLDER = "SELECT name FROM owners WHERE program < ?"
 def read_status(path: Path) -> LedgerStatus:
     """See `LedgerMaintenance.read_status`."""
     try:
-        with closing(connect_readonly(path)) as db:
-            at = read_schema_version(db, HISTORY, str(path))
-            readable = at.compatible_from <= HISTORY.known and "counters" in list_tables(db)
-            transfers = count_states(db) if readable else None
+        at, transfers = read_unchanged(path, partial(_read_counts, path))
         size = sum(part.stat().st_size for part in _list_files(path))
     except (sqlite3.Error, OSError) as error:
         raise translate_error(error, LedgerError, path) from error
     pending = tuple(map(str, HISTORY.list_pending(at)))
     engine = f"SQLite {sqlite3.sqlite_version}"
     return LedgerStatus(engine, at.number, at.compatible_from, HISTORY.known, pending, transfers, size)
+
+
+def _read_counts(path: Path, db: sqlite3.Connection) -> tuple[SchemaVersion, dict[State, int] | None]:
+    """Return the version, and the transfers by state if this program can read them."""
+    at = read_schema_version(db, HISTORY, str(path))
+    readable = at.compatible_from <= HISTORY.known and "counters" in list_tables(db)
+    return at, count_states(db) if readable else None
 
 
 def apply_pending_step(path: Path, owner: str) -> SchemaStep | None:

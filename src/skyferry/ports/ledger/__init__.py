@@ -44,7 +44,14 @@ from skyferry.ports.ledger.claims import (
 )
 from skyferry.ports.ledger.dead_letters import DeadLetter, DeadLetterRef, DeadLetters, LetterLeases, Purpose
 from skyferry.ports.ledger.held_deletes import HeldDelete, HeldDeletes, HeldFilter, SourceIdentities, held_id
-from skyferry.ports.ledger.housekeeping import Backup, Durable, Housekeeping, LedgerMaintenance, LedgerStatus
+from skyferry.ports.ledger.housekeeping import (
+    Backup,
+    Durable,
+    Housekeeping,
+    LedgerMaintenance,
+    LedgerRecords,
+    LedgerStatus,
+)
 from skyferry.ports.ledger.limits import OpenBreaker, SharedBreakers, SharedRates
 from skyferry.ports.ledger.listing import Filter, Page
 from skyferry.ports.ledger.placements import Placements
@@ -70,6 +77,7 @@ __all__ = [
     "Housekeeping",
     "Ledger",
     "LedgerMaintenance",
+    "LedgerRecords",
     "LedgerStatus",
     "LetterLeases",
     "OpenBreaker",

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from skyferry.ports.ledger import Ledger
 
 
+class LedgerRecords(Protocol):
+    """The part of a ledger that a diagnosis reads; see the methods of `Ledger` with these names."""
+
+    async def count_held_deletes(self) -> list[tuple[str, str, int]]: ...
+
+    async def count_unrouted(self, limit: int = 20) -> list[tuple[str, int]]: ...
+
+    async def get_identity(self, source: str) -> str: ...
+
+
 class Housekeeping(Protocol):
     """Upkeep of an open ledger."""
 
@@ -66,6 +76,9 @@ class LedgerMaintenance(Durable, Protocol):
 
     async def read_status(self) -> LedgerStatus:
         """Return the status, also of a ledger that is too new for this program. Raises LedgerError."""
+
+    def read_records(self) -> AbstractAsyncContextManager[LedgerRecords]:
+        """Read a ledger of this program's version that exists. Nothing is changed there, and this process is not registered."""
 
     def migrate(self) -> AsyncIterator[str]:
         """Apply all pending steps of the schema, create the ledger if it is missing, and yield each step once it is committed.

@@ -215,14 +215,15 @@ class NatsConnection:
         return self.subject
 
     def _translate(self, error: Exception) -> QueueError:
-        said, hint = str(error) or type(error).__name__, ""
+        said, hint, transient = str(error) or type(error).__name__, "", None
         at = "" if (shown := self.options.address.shown) in said else f" at {shown}"
         if isinstance(error, AuthorizationError) or "uthoriz" in said or "ermissions" in said:
-            said, hint = f"refused{at}: {said}", REFUSED
+            said, hint, transient = f"refused{at}: {said}", REFUSED, False
         elif "TLS" in said or "SSL" in said or "certificate" in said:
-            said, hint = (
+            said, hint, transient = (
                 f"TLS failed{at}: {said}",
                 "Check tls://, tls.ca_file, that the certificate names the host, and `tls` of the server.",
+                False,
             )
         elif isinstance(error, ServiceUnavailableError) or "no responders" in said:
             said, hint = (
@@ -233,7 +234,9 @@ class NatsConnection:
             said, hint = f"no answer in time{at}: {said}", RUNS
         elif isinstance(error, OSError | NoServersError) or "closed" in said or "empty response" in said:
             said, hint = f"cannot be reached{at}: {said}", RUNS
-        return QueueError(said, where=self._name, hint=hint)
+        found = QueueError(said, where=self._name, hint=hint)
+        found.transient = transient
+        return found
 
 
 def _credentials(secret: str, user: str) -> dict[str, Any]:

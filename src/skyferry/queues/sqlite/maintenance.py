@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth
 from skyferry.queues.sqlite.queue import HISTORY, read_depth
 from skyferry.sqlite.file import translate_error
-from skyferry.sqlite.readonly import DurableFile, connect_readonly
+from skyferry.sqlite.readonly import DurableFile, read_unchanged
 from skyferry.sqlite.schema import read_schema_version
 
 
@@ -27,11 +26,12 @@ class SqliteQueueFile(DurableFile):
         return await asyncio.to_thread(self._read_depth)
 
     def _read_depth(self) -> Depth:
-        where = str(self.path)
         try:
-            with closing(connect_readonly(self.path)) as db:
-                at = read_schema_version(db, HISTORY, where)
-                HISTORY.check_compatible(at, where)
-                return read_depth(db, self._clock.time()) if at.number else Depth(0, 0, 0, 0.0)
+            return read_unchanged(self.path, self._query_depth)
         except (sqlite3.Error, OSError) as error:
             raise translate_error(error, QueueError, self.path) from error
+
+    def _query_depth(self, db: sqlite3.Connection) -> Depth:
+        at = read_schema_version(db, HISTORY, self.where)
+        HISTORY.check_compatible(at, self.where)
+        return read_depth(db, self._clock.time()) if at.number else Depth(0, 0, 0, 0.0)

@@ -72,3 +72,32 @@ def test_a_ledger_that_cannot_be_opened_is_named(cli: Cli, url: str, code: ExitC
     for command in (["status"], ["check"], ["backup", "x"], ["migrate", "--create"], ["rebuild"]):
         result = cli("ledger", *command)
         assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("postgresql://skyferry@{postgres}/missing", "Create the database"),
+        ("postgresql://stranger@{postgres}/postgres", "Check the user of the URL"),
+        ("redis://stranger@{redis}/x", "Check the user of the URL"),
+        ("redis://{redis}/x?db=99", "Correct the option db"),
+    ],
+)
+def test_a_ledger_that_is_refused_is_no_outage(
+    address: str,
+    hint: str,
+    postgres_server: PostgresServer,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    cli: Cli,
+) -> None:
+    """No later try of the same command would succeed. No answer contains the password."""
+    monkeypatch.setenv("PGPASSWORD", "s3cretwrong" if "stranger" in address else postgres_server.password)
+    monkeypatch.setenv("REDIS_PASSWORD", "s3cretwrong" if "stranger" in address else "")
+    configure(address.format(postgres=postgres_server.address, redis=redis_server.address))
+    monkeypatch.setenv("SKYFERRY_SERVER__LISTEN", "127.0.0.1:0")
+    for command in (["ledger", "status"], ["workers"], ["run"], ["run", "--until-idle"], ["doctor"]):
+        result = cli(*command)
+        assert (command, result.code) == (command, ExitCode.FAILED), result.err
+        assert hint in result.err + result.out
+        assert "s3cretwrong" not in result.err + result.out
