@@ -99,6 +99,9 @@ async def find_faults(wanted: Settings) -> list[Check]:
         ({"transaction_timeout": "900"}, "transaction_timeout is 900 ms"),
         ({"connections": "93"}, "93 of 97 connections are in use"),
         ({"connections": "92"}, ""),
+        ({"role_limit": "7", "role_connections": "3"}, "3 of 7 connections of the role are in use"),
+        ({"role_limit": "8", "role_connections": "3"}, ""),
+        ({"database_limit": "4"}, "0 of 4 connections of the database are in use"),
     ],
 )
 def test_settings_of_postgresql(changed: dict[str, str], said: str) -> None:

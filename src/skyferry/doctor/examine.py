@@ -78,7 +78,8 @@ class _Doctor:
             of_stores += await self._events(each)
         of_ledger = await files.check_ledger(self.opener)
         is_reached = all(check.name != "reach" or check.state is CheckState.OK for check in of_ledger)
-        records = await check_records(self.opener) if is_reached else []
+        known = {check.detail for check in of_ledger}
+        records = [c for c in await check_records(self.opener) if c.detail not in known] if is_reached else []
         of_stores += [check for check in records if check.kind == "store"]
         if is_reached and (maintenance := self.opener.ledger_maintenance()):
             of_stores += check_shared_limits(settings, maintenance.where)

@@ -29,6 +29,9 @@ RUNS = "Check that the server runs, and the host and the port of the URL."
 POOLED = "Behind a pooler in transaction mode, add pooler=transaction to the URL."
 OTHER = "Check that PostgreSQL listens at the port of the URL, and see its log."
 FAILOVER = "A failover may be under way; requests are retried. List all servers of the cluster in the URL."
+DEMANDS_TLS = (
+    "If the server demands TLS, add sslmode=verify-full to the URL; if not, check pg_hba.conf for this machine."
+)
 UTF8 = "Use a database whose encoding is UTF8: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'."
 # By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _HINTS: Mapping[str, str] = MappingProxyType(
@@ -36,7 +39,7 @@ _HINTS: Mapping[str, str] = MappingProxyType(
         "28P01": "Check the user of the URL, and the source of the password (identity.secret_file, PGPASSWORD or identity.login).",
         "28000": "Check the user of the URL, and the lines of pg_hba.conf for this machine.",
         "3D000": "Create the database, or correct its name in the URL.",
-        "42501": "Grant the role the permission, or let its owner create the schema.",
+        "42501": "Grant the role the permission.",
         "42P01": "Grant the role CREATE on the schema, or let its owner run Skyferry once.",
         "3F000": "Grant the role CREATE on the database, or create the schema.",
         "22P05": UTF8,
@@ -76,7 +79,8 @@ def _translate(error: Exception, server: str) -> tuple[str, str]:
     if isinstance(error, asyncpg.PostgresError):
         state = getattr(error, "sqlstate", "") or ""
         said = (str(error) or type(error).__name__).splitlines()[0]
-        return f"{said} (at {server})" if state.startswith(_OF_SERVER) else said, _HINTS.get(state, "")
+        hint = DEMANDS_TLS if "no encryption" in said else _HINTS.get(state, "")
+        return f"{said} (at {server})" if state.startswith(_OF_SERVER) else said, hint
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = "Set tls.ca_file to the authority of the server, and name the host as its certificate does."
         return f"the certificate of {server} is not accepted: {error.verify_message}", hint

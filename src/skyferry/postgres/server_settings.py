@@ -21,7 +21,12 @@ ENCODINGS = ("UTF8", "SQL_ASCII")  # that keep any key; the second keeps bytes a
 SHORT = 30_000  # milliseconds that a statement of Skyferry may take
 SPARE = 5  # connections of one worker: to the ledger, and one that listens
 CONNECTIONS = "connections"  # in use, among the values of NAMES
-_CONNECTIONS = "SELECT sum(numbackends)::text FROM pg_stat_database"
+_CONNECTIONS = """SELECT (SELECT sum(numbackends) FROM pg_stat_database) AS connections,
+    CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END AS role_limit,
+    (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user) AS role_connections,
+    CASE WHEN rolsuper THEN -1 ELSE datconnlimit END AS database_limit,
+    (SELECT numbackends FROM pg_stat_database WHERE datname = current_database()) AS database_connections
+FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_database()"""
 _FACTS = """SELECT current_user, current_setting('server_version'),
     coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
     pg_is_in_recovery(), pg_backend_pid(),
@@ -51,8 +56,9 @@ async def read_server_facts(connection: Connection) -> ServerFacts:
 async def find_unsafe_settings(connection: Connection) -> list[Wrong]:
     """Return the settings that need a correction."""
     rows = await connection.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", NAMES)
-    used = await connection.fetchval(_CONNECTIONS)
-    return list(check_server_settings({**dict(map(tuple, rows)), CONNECTIONS: used or "0"}))
+    used = await connection.fetchrow(_CONNECTIONS)
+    counts = {name: str(value or 0) for name, value in (used or {CONNECTIONS: 0}).items()}
+    return list(check_server_settings({**dict(map(tuple, rows)), **counts}))
 
 
 def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
@@ -78,9 +84,20 @@ def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
                 f"{name} is {found[name]} ms: the server ends statements of Skyferry",
                 f"Run: ALTER ROLE … SET {name} = '{SHORT // 1000}s', or 0.",
             )
+    yield from _check_connections(found)
+
+
+def _check_connections(found: Mapping[str, str]) -> Iterator[Wrong]:
     most = int(found["max_connections"]) - int(found["superuser_reserved_connections"])
     if most - (used := int(found[CONNECTIONS])) < SPARE:
         yield Wrong(
             f"{used} of {most} connections are in use, and a worker needs up to {SPARE}",
             "Raise max_connections, or put a pooler in front.",
         )
+    for whose in ("role", "database"):
+        limit, used = int(found.get(f"{whose}_limit", "-1")), int(found.get(f"{whose}_connections", "0"))
+        if 0 <= limit < used + SPARE:
+            yield Wrong(
+                f"{used} of {limit} connections of the {whose} are in use, and a worker needs up to {SPARE}",
+                f"Raise it: ALTER {whose.upper()} … CONNECTION LIMIT …; -1 is no limit.",
+            )

@@ -19,6 +19,7 @@ from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.sql import read_steps
 
+_SEQUENCE = re.compile(r"CREATE SEQUENCE (?:@schema\.)?(\w+)")
 _TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?(?:@schema\.)?(\w+)")
 _NAME = re.compile(r"(\d{4})-(expand|contract)-([a-z0-9-]+)\.sql")
 
@@ -74,6 +75,11 @@ class SchemaHistory:
     def tables(self) -> list[str]:
         """The names of all tables that the steps make."""
         return _TABLE.findall(self.sql)
+
+    @property
+    def sequences(self) -> list[str]:
+        """The names of all sequences that the steps make, without those of columns."""
+        return _SEQUENCE.findall(self.sql)
 
     def list_pending(self, at: SchemaVersion) -> list[SchemaStep]:
         """Return the steps that a schema lacks, in the order in which they are applied."""

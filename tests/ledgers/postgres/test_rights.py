@@ -119,6 +119,28 @@ async def test_without_rights_on_the_limits_the_work_goes_on(database: Database,
         await running
 
 
+@pytest.mark.parametrize("what", ["SCHEMA skyferry", "SEQUENCE skyferry.fences"])
+async def test_rights_on_the_schema_and_its_sequence_are_named(what: str, database: Database, tmp_path: Path) -> None:
+    """Once, before they are needed, with the grant."""
+    database.run(f"REVOKE ALL ON {what} FROM {database.role}")
+    wanted = database.settings(tmp_path, database.role)
+    (wrong,) = [c for c in await examine(wanted, Scope(write=False)) if c.state is CheckState.WRONG]
+    named = what.lower().replace("skyferry.fences", "fences of schema skyferry")
+    assert wrong.detail == f"the role {database.role} lacks USAGE on {named}"
+    grant = wrong.hint.partition(": ")[2]
+    assert grant.startswith(f'GRANT USAGE ON {what.split()[0]} "skyferry"')
+    database.run(grant)
+    assert [c for c in await examine(wanted, Scope(write=False)) if c.state is CheckState.WRONG] == []
+
+
+async def test_a_role_with_too_few_connections_is_named(database: Database, tmp_path: Path) -> None:
+    database.run(f"ALTER ROLE {database.role} CONNECTION LIMIT 3")
+    wanted = database.settings(tmp_path, database.role)
+    (wrong,) = [c for c in await examine(wanted, Scope(write=False)) if c.state is CheckState.WRONG]
+    assert "of 3 connections of the role are in use" in wrong.detail
+    assert "ALTER ROLE" in wrong.hint
+
+
 async def test_without_rights_on_another_table_the_ledger_is_down(database: Database, tmp_path: Path) -> None:
     """Heartbeats fail and claims succeed. The condition is one, until the rights are granted."""
     wanted = database.settings(tmp_path, database.role)

@@ -124,7 +124,7 @@ class LedgerDatabase:
             raise
 
     async def _require_rights(self, connection: Connection) -> None:
-        if wrong := await find_lacking_rights(connection, self.schema, HISTORY.tables):
+        if wrong := await find_lacking_rights(connection, self.schema, HISTORY):
             error = LedgerError(wrong.what, where="ledger", hint=wrong.hint)
             error.transient = False
             raise error

@@ -78,7 +78,7 @@ class PostgresLedgerMaintenance:
             facts = await db.run(read_server_facts)
             unsafe = await db.run(find_unsafe_settings)
             state = await db.run(lambda connection: read_schema_state(connection, self._schema, HISTORY))
-            lacking = await db.run(lambda connection: find_lacking_rights(connection, self._schema, HISTORY.tables))
+            lacking = await db.run(lambda connection: find_lacking_rights(connection, self._schema, HISTORY))
         wrong = [*unsafe, lacking] if lacking else unsafe
         return describe_server(self._address, facts, wrong, state)
 

@@ -215,9 +215,7 @@ class PostgresQueue:
             raise
 
     async def _find_lacking_rights(self, rights: Sequence[str]) -> Wrong | None:
-        return await self._pool.run(
-            lambda connection: find_lacking_rights(connection, self._schema, HISTORY.tables, rights)
-        )
+        return await self._pool.run(lambda connection: find_lacking_rights(connection, self._schema, HISTORY, rights))
 
 
 def _leases(messages: Sequence[Message]) -> tuple[list[int], list[int]]:
