@@ -336,20 +336,20 @@ async def test_another_document_is_no_empty_listing(broken: Broken, page: bytes)
         assert [meta.key async for meta in broken.store.list()] == []
 
 
-async def test_each_part_says_its_md5_where_it_says_no_other_checksum(
-    broken: Broken, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("attests_parts", [False, True])
+async def test_each_part_is_compared_by_its_md5_where_there_is_no_other_checksum(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch, attests_parts: bool
 ) -> None:
-    """A bucket with Object Lock takes no other; and the server refuses a part that arrives changed."""
-    monkeypatch.setattr(
-        s3_wire, "SERVICES", {"localstack": replace(SERVICES["localstack"], checksums=False, upload_checksum="")}
-    )
+    """The server refuses a part that arrives changed, and a bucket with Object Lock demands the header; or the ETag shows it."""
+    row = replace(SERVICES["localstack"], checksums=False, upload_checksum="", attests_parts=attests_parts)
+    monkeypatch.setattr(s3_wire, "SERVICES", {"localstack": row})
     store = broken.place.store(broken.bucket, broken.proxy.url)
     upload = await store.start_upload("k", len(DATA), PART, MARKED)
     broken.proxy.plan(Fault("PUT", "partNumber", flip_request=1000))
     with pytest.raises(ChecksumMismatch):
         await store.write_part(upload, 1, DATA, crc(DATA).crc32c)
-    await store.write_part(upload, 1, DATA, crc(DATA).crc32c)
-    assert "content-md5" in broken.proxy.exchanges[-1].headers
+    assert (await store.write_part(upload, 1, DATA, crc(DATA).crc32c)).crc32c == crc(DATA).crc32c
+    assert ("content-md5" in broken.proxy.exchanges[-1].headers) is not attests_parts
     await store.close()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from skyferry import crcs
 from skyferry.bodies import StreamedBody
 from skyferry.clouds.credentials import S3Credentials, fixed_credentials
 from skyferry.errors import ChecksumMismatch, StoreError
@@ -55,6 +56,17 @@ async def store(endpoint: str) -> AsyncIterator[S3Store]:
 async def test_it_is_recognised_by_its_answers(store: S3Store) -> None:
     answer = await store._client.send("HEAD", accept=range(300, 600))
     assert detect_service(answer.headers) == "rclone"
+
+
+async def test_the_etag_of_a_part_is_its_md5(store: S3Store) -> None:
+    """So parts are sent without one: the server would compute it twice."""
+    whole = Checksums(crc32c=f"{crcs.crc32c(2 * NEW):08x}")
+    upload = await store.start_upload("k", 2 * len(NEW), len(NEW), Attributes())
+    parts = [await store.write_part(upload, number, NEW, f"{crcs.crc32c(NEW):08x}") for number in (1, 2)]
+    assert [part.tag.strip('"') for part in parts] == 2 * [md5(NEW, usedforsecurity=False).hexdigest()]
+    made = await store.finish_upload(upload, parts, whole)
+    assert made.checksums == whole
+    assert (await store.read("k", 0, 2**23)).data == 2 * NEW
 
 
 async def test_one_request_is_checked_before_it_becomes_visible(store: S3Store) -> None:

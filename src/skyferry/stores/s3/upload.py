@@ -55,11 +55,19 @@ class S3Uploads:
         return Upload(upload_id, key, size, part_size, attributes, seconds(answer.headers.get("date", "")))
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
-        checked = bool(self._service.upload_checksum)
-        md5 = "" if checked else await asyncio.to_thread(_md5, data)  # the only digest that the service may attest
-        headers = {CRC32C: to_base64(crc32c)} if checked else {"content-md5": to_base64(md5)}
+        checked, md5 = bool(self._service.upload_checksum), ""
         query = {"partNumber": str(number), "uploadId": upload.id}
-        answer = await self._client.send("PUT", upload.key, query=query, headers=headers, body=data)
+        if self._service.attests_parts:
+            hashing = asyncio.create_task(asyncio.to_thread(_md5, data))
+            try:
+                answer = await self._client.send("PUT", upload.key, query=query, body=data)
+            finally:
+                md5 = await hashing  # after this call, `data` may be reused
+        else:
+            if not checked:  # the only digest that the service may attest
+                md5 = await asyncio.to_thread(_md5, data)
+            headers = {CRC32C: to_base64(crc32c)} if checked else {"content-md5": to_base64(md5)}
+            answer = await self._client.send("PUT", upload.key, query=query, headers=headers, body=data)
         attested = attested_by(answer.headers).md5
         if md5 and attested and attested != md5:
             raise ChecksumMismatch(
