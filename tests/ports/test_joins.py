@@ -64,8 +64,12 @@ def test_a_placement_is_compared_with_a_listed_version(
     assert has_copy(known, SOURCE, version, identities) is copied
 
 
-def test_a_copy_of_another_key_is_none() -> None:
-    assert not has_copy(placement("1"), ObjectRef(Provider.AWS_S3, "photos", "b"), "1")
+@pytest.mark.parametrize(
+    ("bucket", "key", "copied"), [("photos", "a", True), ("photos", "b", False), ("videos", "a", False)]
+)
+def test_a_copy_of_another_key_or_bucket_is_none(bucket: str, key: str, copied: bool) -> None:
+    assert has_copy(placement("1"), ObjectRef(Provider.AWS_S3, bucket, key), "1") is copied
+    assert has_copy(placement("1"), ObjectRef(Provider.AWS_S3, bucket, ""), "1", key=key) is copied
 
 
 async def test_a_listing_is_read_once_and_only_on_demand() -> None:
@@ -77,6 +81,7 @@ async def test_a_listing_is_read_once_and_only_on_demand() -> None:
             yield meta
 
     ordered = OrderedListing(keys())
+    assert await ordered.find_all([]) == {}
     assert read == []
     found = [await ordered.find(key) for key in ("a", "a", "aa", "c")]
     assert [meta.key if meta else None for meta in found] == ["a", "a", None, "c"]
@@ -85,6 +90,16 @@ async def test_a_listing_is_read_once_and_only_on_demand() -> None:
     await ordered.close()
     assert await ordered.find("d") is not None
     assert await ordered.find("e") is None
+
+
+@pytest.mark.parametrize("split", range(6))
+async def test_keys_are_found_together_as_one_by_one(split: int) -> None:
+    """Also where a page ends between two of them, and out of order."""
+    keys, listed = ["a", "a", "aa", "c", "e"], "acbef"
+    one, several = OrderedListing(listing(*listed)), OrderedListing(listing(*listed))
+    alone = {key: meta for key in keys if (meta := await one.find(key))}
+    assert list(alone) == ["a", "c", "e"]
+    assert await several.find_all(keys[:split]) | await several.find_all(keys[split:]) == alone
 
 
 async def test_keys_are_looked_at_concurrently_within_a_limit() -> None:

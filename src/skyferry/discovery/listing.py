@@ -16,8 +16,8 @@ from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef
 from skyferry.ports import Clock, EventQueue, ObjectStore, Outgoing, Placements
 from skyferry.ports.joins import OrderedListing, close_iterator, has_copy, map_keys, paginate
 
-ListedObject = tuple[ObjectRef, ObjectMeta, ObjectRef]  # the source as events name it, its metadata, its destination
-PAGE = 500  # objects per query of the ledger
+ListedObject = tuple[ObjectMeta, str]  # an object of the source, and the key of its destination
+PAGE = 512  # objects per query of the ledger, which reads rows by powers of two
 WAITING = 2000  # the listing waits while the queue has more ready messages
 FEW = 8  # keys that are requested one by one rather than listed
 SMALL = 1000  # objects: fewer are listed by one request
@@ -32,22 +32,21 @@ class CopyEnds:
     destination: ObjectRef  # its key: likewise; the name of a single object is appended to a prefix
     one_store: bool = False  # both are in the same bucket
 
-    def below(self, prefix: str, key: str) -> ObjectRef:
-        """Return the destination of an object below the source's prefix."""
+    @property
+    def start(self) -> str:
+        """The beginning of the keys of all destinations, in place of the prefix of the source."""
         start = self.destination.key
-        return _at_key(
-            self.destination, f"{start}{'/' if start and not start.endswith('/') else ''}{key[len(prefix) :]}"
-        )
+        return f"{start}{'/' if start and not start.endswith('/') else ''}"
 
-    def single(self) -> ObjectRef:
-        """Return the destination of the single object."""
+    def single(self) -> str:
+        """Return the key of the single object's destination."""
         to = self.destination.key
         name = self.source.key.rpartition("/")[2]
-        return _at_key(self.destination, to + name if not to or to[-1] == "/" else to)
+        return to + name if not to or to[-1] == "/" else to
 
 
 def _at_key(ref: ObjectRef, key: str) -> ObjectRef:
-    """Return the object with this key in the same bucket. `replace` takes ten times as long, three times per object."""
+    """Return the object with this key in the same bucket. `replace` takes ten times as long, twice per copy."""
     return ObjectRef(ref.provider, ref.bucket, key, ref.region, ref.version, ref.account, ref.endpoint)
 
 
@@ -156,10 +155,10 @@ class ListingSource:
             hint = "remove --delete, or end the source with /"
             raise ConfigError("the source is a single object: it says nothing of others", where=meta.key, hint=hint)
         name, to = meta.key.rpartition("/")[2], self._ends.single()
-        holds = _DestinationListing(self._ports.destination, to.key)
+        holds = _DestinationListing(self._ports.destination, to)
         try:
             if self._selection.takes(name):
-                await self._send([(self._ends.source, meta, to)], holds)
+                await self._send([(meta, to)], holds)
             else:
                 self.found.excluded += 1
         finally:
@@ -167,27 +166,30 @@ class ListingSource:
         self.found.whole = True
 
     async def _list(self, prefix: str, wildcard: Wildcard | None) -> None:
-        to = self._ends.below(prefix, prefix).key
+        to = self._ends.start
         if self._ends.one_store and to.startswith(prefix):  # the listing would find its own copies, endlessly
             raise ConfigError("the destination lies within the source", where=self._ends.destination.key)
         holds = _DestinationListing(self._ports.destination, to)
         try:
             async for metas in self._pages(prefix):
-                await self._send(list(self._select(metas, prefix, wildcard)), holds)
+                await self._send(list(self._select(metas, prefix, to, wildcard)), holds)
         finally:
             await holds.close()
 
-    def _select(self, metas: Sequence[ObjectMeta], prefix: str, wildcard: Wildcard | None) -> Iterator[ListedObject]:
+    def _select(
+        self, metas: Sequence[ObjectMeta], prefix: str, start: str, wildcard: Wildcard | None
+    ) -> Iterator[ListedObject]:
+        takes, length = self._selection.takes, len(prefix)
         for meta in metas:
-            relative = meta.key[len(prefix) :]
+            relative = meta.key[length:]
             if wildcard and not wildcard.takes(relative):
                 continue
-            to = self._ends.below(prefix, meta.key)
-            if not to.key and meta.is_folder_marker:  # that of the prefix itself: the destination exists
+            to = start + relative
+            if not to and meta.is_folder_marker:  # that of the prefix itself: the destination exists
                 self.found.objects += 1
                 self.found.present += 1
-            elif self._selection.takes(relative):
-                yield _at_key(self._ends.source, meta.key), meta, to
+            elif takes(relative):
+                yield meta, to
             else:
                 self.found.excluded += 1
 
@@ -215,34 +217,40 @@ class ListingSource:
 
     async def _choose(self, page: Sequence[ListedObject], holds: _DestinationListing) -> list[PlannedCopy]:
         """Return the copies to make of a page of objects, and count the others."""
-        comparison, found = self._selection.comparison, self.found
-        keys = [to.key for _, _, to in page]
+        comparison, found, source = self._selection.comparison, self.found, self._ends.source
+        keys = [to for _, to in page]
         placed = await self._ports.ledger.get_placements(self._ports.destination.name, keys)
         known = {
-            to.key
-            for (ref, meta, to), copy in zip(page, placed, strict=True)
-            if has_copy(copy, ref, meta.version) and not was_written_since(copy, meta.position)
+            to
+            for (meta, to), copy in zip(page, placed, strict=True)
+            if copy is not None
+            and has_copy(copy, source, meta.version, key=meta.key)
+            and not was_written_since(copy, meta.position)
         }
         everything = comparison != "ledger" or self._ports.preview is not None
         there = await holds.find(keys if everything else [key for key in keys if key in known], known)
         absent = await self._find_absent(holds, keys)
         copies, unsure = list[PlannedCopy](), list[PlannedCopy]()
-        for ref, meta, to in page:
+        for meta, to in page:
             found.objects += 1
             found.bytes += meta.size
-            copy = PlannedCopy(ref, meta, to, there.get(to.key), to.key in known, to.key in absent)
-            verdict = compare(comparison, meta, copy.there, copy.known)
-            if verdict == "kept":
+            verdict = compare(comparison, meta, there.get(to), to in known)
+            if verdict == "present":
+                self._count_present(meta)
+            elif verdict == "kept":
                 found.kept += 1
-            elif verdict == "present":
-                self._count_present(copy)
             else:
+                copy = self._plan(meta, to, there.get(to), known=to in known, absent=to in absent)
                 (unsure if verdict == "read" else copies).append(copy)
         pending = {copy.to.key: copy for copy in unsure}
         same = await map_keys(pending, lambda key: self._ports.same(pending[key]))
         for copy, equal in zip(pending.values(), same, strict=True):
-            self._count_present(copy) if equal else copies.append(copy)
+            self._count_present(copy.source) if equal else copies.append(copy)
         return [copy for copy in copies if self._is_valid(copy)]
+
+    def _plan(self, meta: ObjectMeta, to: str, there: ObjectMeta | None, *, known: bool, absent: bool) -> PlannedCopy:
+        source, destination = self._ends.source, self._ends.destination
+        return PlannedCopy(_at_key(source, meta.key), meta, _at_key(destination, to), there, known, absent)
 
     async def _find_absent(self, holds: _DestinationListing, keys: Sequence[str]) -> Collection[str]:
         """Return the keys that are known to have no object, where this saves requests.
@@ -254,9 +262,9 @@ class ListingSource:
         known = await holds.find_all()
         return () if known is None else frozenset(keys) - known
 
-    def _count_present(self, copy: PlannedCopy) -> None:
+    def _count_present(self, meta: ObjectMeta) -> None:
         self.found.present += 1
-        self.found.present_bytes += copy.source.size
+        self.found.present_bytes += meta.size
 
     def _is_valid(self, copy: PlannedCopy) -> bool:
         try:
@@ -305,10 +313,9 @@ class _DestinationListing:
         """
         ascending = self._store.traits.order == "bytes" and all(map(lt, (self._last, *keys), keys))
         self._last = keys[-1] if keys else self._last
-        listed = {key: await self._listing.find(key) for key in keys}
-        found = {key: meta for key, meta in listed.items() if meta is not None}
-        missing = [key for key in listed if key not in found and (not ascending or key in expected)]
-        return found | await _find_objects(self._store, missing)
+        found = await self._listing.find_all(keys)
+        missing = [key for key in dict.fromkeys(keys) if key not in found and (not ascending or key in expected)]
+        return found | await _find_objects(self._store, missing) if missing else found
 
     async def find_all(self) -> frozenset[str] | None:
         """Return the keys that the destination had at the first call; None if they fill a page of the listing."""

@@ -71,7 +71,7 @@ class Position:
     @classmethod
     def at(cls, nanoseconds: int) -> Position:
         """Return a position on the clock."""
-        return cls("time", f"{nanoseconds:020d}")
+        return cls("time", "%020d" % nanoseconds)  # noqa: UP031 - two thirds of the time of an f-string
 
 
 @dataclass(frozen=True, slots=True)

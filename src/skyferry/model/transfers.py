@@ -143,10 +143,13 @@ class Placement:
         """Return True if one of the identities is the placement's, or if no identities are given."""
         return not identities or self.identity in identities
 
-    def is_from(self, source: ObjectRef) -> bool:
-        """Return True if it came from this source key. Positions of different keys do not compare."""
+    def is_from(self, source: ObjectRef, key: str = "") -> bool:
+        """Return True if it came from this source key, or from `key` in the same bucket.
+
+        Positions of different keys do not compare.
+        """
         mine = self.source
-        same = (mine.provider, mine.bucket, mine.key) == (source.provider, source.bucket, source.key)
+        same = mine.key == (key or source.key) and mine.bucket == source.bucket and mine.provider == source.provider
         return same and (mine.account == source.account or not (mine.account and source.account))
 
     def with_positions(self, positions: tuple[Position, ...]) -> Placement:

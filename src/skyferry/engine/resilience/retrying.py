@@ -99,12 +99,14 @@ class RetryingStore(StoreDecorator):
             skipping = bool(last)
             try:
                 async for found in self.inner.list(prefix, after):
-                    if not skipping and found.key != last:
-                        if found.key < last:
-                            self._lower_order(last, found.key)
-                        last, failures.count = found.key, 0
+                    key = found.key
+                    if skipping:
+                        skipping = key != last
+                    elif key != last:
+                        if key < last:
+                            self._lower_order(last, key)
+                        last, failures.count = key, 0
                         yield found
-                    skipping = skipping and found.key != last
             except SkyferryError as error:
                 failed, delay = error, self._delay_listing("list", error, failures)
             else:

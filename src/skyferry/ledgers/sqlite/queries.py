@@ -56,7 +56,7 @@ class SqliteQueries:
 
         def operation(db: sqlite3.Connection) -> list[Placement | None]:
             pairs = zip(keys, read_rows(db, SQL["placements"], rows), strict=True)
-            return [codec.unpack_placement(store, key, packed) if packed else None for key, packed in pairs]
+            return [codec.build_placement(store, key, fields) if fields else None for key, fields in pairs]
 
         return await self._file.read(operation)
 

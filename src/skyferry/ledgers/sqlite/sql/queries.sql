@@ -1,8 +1,8 @@
 -- Queries of transfers and placements.
 
 -- name: placements
--- key, store
-SELECT json_group_array(q.placement) FROM (VALUES :rows) AS i
+-- key, store. Placements are JSON, so they are joined as they are, rather than quoted.
+SELECT '[' || group_concat(ifnull(q.placement, 'null')) || ']' FROM (VALUES :rows) AS i
 LEFT JOIN places AS p ON p.key = i.column1 AND p.store = i.column2
 LEFT JOIN placements AS q ON q.place = p.id
 

@@ -58,7 +58,8 @@ class _Walk:
 
     def below(self, names: list[str], start: str = "") -> Iterator[ObjectMeta]:
         """Yield the objects of one directory. `start` is what all their keys begin with."""
-        for is_folder, group in groupby(self._find_texts(names, start), _is_folder):
+        texts, only_files = self._find_texts(names, start)
+        for is_folder, group in [(False, texts)] if only_files else groupby(texts, _is_folder):
             if is_folder:
                 for text in group:
                     yield from self.below([*names, _find_name(start, text)], start + text)
@@ -70,7 +71,7 @@ class _Walk:
         try:
             with parent(self.root, [*names, ""]) as folder:
                 for text in texts:
-                    name = _find_name(start, text)
+                    name = text if text[:1] not in MARKS else _find_name(start, text)
                     try:
                         found: os.stat_result | None = stat(name, dir_fd=folder, follow_symlinks=False)
                     except FileNotFoundError:
@@ -82,9 +83,13 @@ class _Walk:
         except (FileNotFoundError, NotADirectoryError):  # gone since
             return
 
-    def _find_texts(self, names: list[str], start: str) -> Iterator[str]:
-        """Return the ends of the keys of one directory's entries that the listing needs, in order; of folders with their slash."""
-        found = SortedTexts()
+    def _find_texts(self, names: list[str], start: str) -> tuple[Iterator[str], bool]:
+        """Return the ends of the keys of one directory's entries that the listing needs, in order; of folders with their slash.
+
+        The second value is True if none is a folder.
+        """
+        found, only_files = SortedTexts(), True
+        add = found.add
         try:
             with (
                 parent(self.root, [*names, ""]) as here,
@@ -106,15 +111,16 @@ class _Walk:
                         text: str | None = name
                     else:
                         text = self._find_text(names, start, entry)
+                        only_files = only_files and not (text and _is_folder(text))
                     if text is not None and (whole or self._is_wanted(start, text)):
-                        found.add(text)
+                        add(text)
         except (FileNotFoundError, NotADirectoryError):  # gone since; the bucket itself is looked at in the end
             pass
         except PermissionError:
             if not names:
                 raise
             self._tell("/".join(names))
-        return iter(found)
+        return iter(found), only_files
 
     def _find_text(self, names: list[str], start: str, entry: os.DirEntry[str]) -> str | None:
         """Return the end of the key of a folder or file; None if it has no key, or is neither."""
