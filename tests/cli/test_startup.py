@@ -19,11 +19,12 @@ FRAMEWORKS |= {"opentelemetry", "httpx", "yaml", "awscrt", "pydantic"}
 LIGHT = FRAMEWORKS | {"asyncio", "orjson", "sqlite3", "ssl", "typer"}
 
 
-def find_imports(folder: Path, *arguments: str) -> set[str]:
-    """Run a command in a process of its own, and return the modules that it has imported."""
+def find_imports(folder: Path, *arguments: str, before: str = "") -> set[str]:
+    """Run a command in a process of its own, after other code, and return the modules that it has imported."""
     script = (
         "import sys, atexit; sys.argv[0] = 'skyferry'\n"
         "atexit.register(lambda: print('modules', *sys.modules, file=sys.stderr))\n"
+        f"{before}\n"
         "from skyferry.cli import main; main()"
     )
     others = {name: value for name, value in os.environ.items() if not name.startswith("SKYFERRY_")}
@@ -77,6 +78,29 @@ def test_a_copy_between_folders_imports_no_formats_logs_or_archives(tmp_path: Pa
         find_imports(tmp_path, *command)
         unused |= {"google_crc32c", "mimetypes"}
     assert find_imports(tmp_path, *command) & unused == set()
+
+
+def test_a_copy_with_nothing_to_do_does_not_prepare_to_grow(tmp_path: Path) -> None:
+    """However long it takes to find that out."""
+    (tmp_path / "one.txt").touch()
+    command = ["copy", "one.txt", "out/", "--workspace", "workspace"]
+    at_once = "from skyferry.cli.commands.objects.copying import run; run.SHORT = 0"
+    find_imports(tmp_path, *command)
+    assert not {name for name in find_imports(tmp_path, *command, before=at_once) if name.startswith("skyferry.proc")}
+
+
+def test_a_start_hardly_collects_garbage(tmp_path: Path) -> None:
+    script = (
+        "import atexit, gc, sys; from skyferry.__main__ import main; sys.argv[0] = 'skyferry'\n"
+        "def count(): return sum(each['collections'] for each in gc.get_stats())\n"
+        "before = count()\n"
+        "atexit.register(lambda: print(count() - before, file=sys.stderr))\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "ls", "."], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert int(done.stderr) <= 5  # at Python's threshold, 27
 
 
 def test_completion_of_commands_imports_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

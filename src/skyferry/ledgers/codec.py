@@ -146,9 +146,8 @@ def build_placement(store: str, key: str, fields: list[Any]) -> Placement:
     Older files kept positions from events. They are dropped, because only seen positions count.
     """
     source, deleted, positions, *rest = fields
-    seen = positions if len(rest) > 4 else ()
-    parse = Position.parse
-    return Placement(store, key, unpack_ref(source), deleted, tuple([parse(text) for text in seen]), *rest)
+    seen = tuple([Position.parse(text) for text in positions]) if len(rest) > 4 else ()
+    return Placement(store, key, unpack_ref(source), deleted, seen, *rest)
 
 
 def pack_failure(f: Failure) -> str:

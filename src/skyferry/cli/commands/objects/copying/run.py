@@ -87,6 +87,8 @@ async def _let_grow(
 
     async def grow() -> None:
         await asyncio.sleep(SHORT)
+        while not service.worker.arrivals:  # nothing to copy so far  # noqa: ASYNC110 - no event shows the first
+            await asyncio.sleep(SHORT)
         from skyferry.cli.commands.objects.copying.processes import grow_copy
 
         await grow_copy(service, job, ledger, progress, open_queue, pools)
