@@ -103,6 +103,14 @@ def test_a_start_hardly_collects_garbage(tmp_path: Path) -> None:
     assert int(done.stderr) <= 5  # at Python's threshold, 27
 
 
+def test_a_copy_of_few_files_forks_nothing(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/one.txt").touch()
+    imported = find_imports(tmp_path, "copy", "in/", "out/", "--workspace", "workspace")
+    assert "skyferry.wiring.copy_ledgers" in imported
+    assert "skyferry.processes.spares" not in imported
+
+
 def test_completion_of_commands_imports_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_SKYFERRY_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", "skyferry sta")

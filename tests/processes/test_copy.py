@@ -115,7 +115,11 @@ def test_a_process_that_never_begins_ends_the_command(tmp_path: Path, monkeypatc
     """Also one that ends before it can report an error, such as at an import; it is not started again for ever."""
     write_objects(tmp_path / "in", 3)
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\nif any('worker_process' in each for each in sys.orig_argv):\n    os._exit(7)\n"
+        "import os, sys\n"
+        "if any('worker_process' in each for each in sys.orig_argv):\n"
+        "    os._exit(7)\n"
+        "def fork(): raise OSError('no process is left')\n"
+        "os.fork = fork\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with run_command(tmp_path, *copy(tmp_path, "--processes", 2)) as command:

@@ -15,8 +15,8 @@ from skyferry.engine.service import Service
 from skyferry.errors import ConfigError, SkyferryError
 from skyferry.ports import Outgoing
 from skyferry.processes import counts, growth
-from skyferry.processes.counts import count_cores, read_quota
-from skyferry.processes.growth import Growable, GrowthPolicy, choose_count, find_most, grow
+from skyferry.processes.counts import count_cores, find_most, read_quota
+from skyferry.processes.growth import Growable, GrowthPolicy, choose_count, grow
 from skyferry.processes.pool import WorkerPool
 from skyferry.processes.usage import Usage, UsageMeter, read_available, read_idle, read_left
 from skyferry.queues.memory import MemoryQueue
@@ -30,8 +30,8 @@ SETTLED = 800  # objects in 0.4 s: 2,000 a second
 @pytest.mark.parametrize(
     ("usage", "settled", "rest", "count"),
     [
-        (BOUND, SETTLED, 4000, 2),
-        (BOUND, SETTLED, 3999, 1),  # less than two seconds: the start would not pay
+        (BOUND, SETTLED, 1400, 2),
+        (BOUND, SETTLED, 1399, 1),  # less than 0.7 seconds: the start would not pay
         (replace(BOUND, own=0.89), SETTLED, 10**6, 1),  # it waits for the stores
         (replace(BOUND, idle=0.39), SETTLED, 10**6, 1),  # the stores use the other core
         (replace(BOUND, idle=0.4), SETTLED, 10**6, 2),
@@ -49,14 +49,14 @@ def test_several_processes_pay_if_the_interpreter_is_the_bound(
 
 
 def test_each_process_needs_a_core_and_a_share_of_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(growth, "count_cores", lambda: 16)
+    monkeypatch.setattr(counts, "count_cores", lambda: 16)
     limits = load(None, {}).limits
-    assert find_most(limits, POLICY) == 4
-    assert find_most(limits.model_copy(update={"transfers": 3}), POLICY) == 3
-    assert find_most(limits.model_copy(update={"large_transfers": 1}), POLICY) == 1
-    assert find_most(limits.model_copy(update={"memory": 5 * limits.part_size}), POLICY) == 2
-    monkeypatch.setattr(growth, "count_cores", lambda: 1)
-    assert find_most(limits, POLICY) == 1
+    assert find_most(limits) == 4
+    assert find_most(limits.model_copy(update={"transfers": 3})) == 3
+    assert find_most(limits.model_copy(update={"large_transfers": 1})) == 1
+    assert find_most(limits.model_copy(update={"memory": 5 * limits.part_size})) == 2
+    monkeypatch.setattr(counts, "count_cores", lambda: 1)
+    assert find_most(limits) == 1
 
 
 def test_idle_cores_are_those_that_this_process_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ class Growth:
 
 @pytest.fixture(autouse=True)
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(growth, "count_cores", lambda: 4)
+    monkeypatch.setattr(counts, "count_cores", lambda: 4)
 
 
 async def end(task: asyncio.Task[None]) -> None:
@@ -284,12 +284,12 @@ async def test_a_store_that_others_cannot_open_stays_in_one_process_silently() -
 
 
 async def test_a_rest_that_is_not_listed_yet_counts_as_much_as_has_been_copied() -> None:
-    """The listing waits while two thousand events are in the queue, which one process copies in a second."""
-    known, unknown = Growth(BOUND, queued=2000), Growth(BOUND, queued=2000, listed=False)
+    """The listing waits while two thousand events are in the queue."""
+    known, unknown = Growth(BOUND, queued=500), Growth(BOUND, queued=500, listed=False)
     for grown in (known, unknown):
         await end(await grown.run())
     assert (known.opened, unknown.opened) == ([], [2])
-    assert unknown.meter.taken == 4, "after 2,400 objects, and once more"
+    assert unknown.meter.taken == 4, "after 1,600 objects, and once more"
 
 
 async def test_one_measurement_is_not_enough() -> None:

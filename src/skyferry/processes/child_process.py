@@ -8,12 +8,25 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import Protocol
 
 from skyferry.frozen import dataclass
 from skyferry.processes.channel import Channel
 from skyferry.processes.job import WorkerJob
+from skyferry.processes.spares import SpareProcesses
 
 MODULE = "skyferry.cli.commands.service.worker_process"
+
+
+class Process(Protocol):
+    """A process that this one has started: see `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +34,7 @@ class ChildProcess:
     """A child and its channel."""
 
     channel: Channel
-    process: subprocess.Popen[bytes]
+    process: Process
 
     @property
     def pid(self) -> int:
@@ -46,18 +59,12 @@ class ChildProcess:
         await asyncio.to_thread(self.process.wait)
 
 
-async def start_child(job: WorkerJob) -> ChildProcess:
-    """Start a child, and send it its job. Raises OSError."""
-    end, other_end = socket.socketpair()
-    try:
-        with other_end:
-            process = _start_interpreter(other_end.fileno())
-    except BaseException:  # whatever it is, the socket has no other owner
-        end.close()
-        raise
+async def start_child(job: WorkerJob, spares: SpareProcesses | None = None) -> ChildProcess:
+    """Start a child, which is one of the spares while there are some, and send it its job. Raises OSError."""
+    process, end = (spares.take() if spares else None) or _start_interpreter()
     try:
         channel = await Channel.open(end)
-    except BaseException:  # such as a cancellation: the process has no other owner either
+    except BaseException:  # such as a cancellation: the process has no other owner
         process.kill()
         process.wait()
         end.close()
@@ -66,14 +73,20 @@ async def start_child(job: WorkerJob) -> ChildProcess:
     return ChildProcess(channel, process)
 
 
-def _start_interpreter(descriptor: int) -> subprocess.Popen[bytes]:
-    """Start a new interpreter that inherits the descriptor. Nothing is forked, so threads and event loops do not matter.
+def _start_interpreter() -> tuple[Process, socket.socket]:
+    """Start a new interpreter, and return this end of its socket. Nothing is forked, so threads and event loops do not matter.
 
     It starts with SIGINT and SIGHUP blocked: a terminal sends them to the whole group, but only the parent starts a drain.
     """
-    command = [sys.executable, "-P", "-m", MODULE, str(descriptor)]
+    end, other_end = socket.socketpair()
+    command = [sys.executable, "-P", "-m", MODULE, str(other_end.fileno())]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[descriptor])  # noqa: S603 - our own module
+        with other_end:
+            pass_fds = [other_end.fileno()]
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=pass_fds), end  # noqa: S603 - our own module
+    except BaseException:  # whatever it is, the socket has no other owner
+        end.close()
+        raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

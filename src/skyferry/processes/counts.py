@@ -7,11 +7,12 @@ from contextlib import suppress
 from math import ceil, inf
 from pathlib import Path
 
-from skyferry.config.settings import Settings, StoreSettings
+from skyferry.config.settings import LimitSettings, Settings, StoreSettings
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl
 from skyferry.errors import ConfigError
 
 MOST = 64  # processes; each has its own connections, files and caches
+GROWN = 4  # processes of a command that grows by itself
 AUTO = "auto"
 WHERE = "--processes"
 CGROUP = Path("/sys/fs/cgroup")  # of a container, its own
@@ -35,6 +36,12 @@ def read_quota(folder: Path) -> float:
             quota, period = (int(word) for file in files for word in (folder / file).read_text().split())
             return quota / period if quota > 0 < period else inf
     return inf
+
+
+def find_most(limits: LimitSettings) -> int:
+    """Return the most processes of a command that grows: each needs a core, and a share of the limits for any object."""
+    shares: int = min(limits.transfers, limits.large_transfers, limits.memory // (2 * limits.part_size))
+    return min(GROWN, count_cores(), shares)
 
 
 def parse_processes(text: str, cores: int) -> int:

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from skyferry.config.settings import LimitSettings
-from skyferry.engine.service import Service, WorkLoop
 from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
-from skyferry.ports import EventQueue
-from skyferry.processes.counts import count_cores
-from skyferry.processes.pool import WorkerPool
-from skyferry.processes.usage import Usage, UsageMeter
+from skyferry.processes.counts import find_most
 from skyferry.status import QueueBytes, merge_backlogs, merge_oldest
+
+if TYPE_CHECKING:
+    from skyferry.config.settings import LimitSettings
+    from skyferry.engine.service import Service, WorkLoop
+    from skyferry.ports import EventQueue
+    from skyferry.processes.pool import WorkerPool  # a command that does not grow never imports it
+    from skyferry.processes.usage import Usage, UsageMeter
 
 
 @dataclass(frozen=True, slots=True)
 class GrowthPolicy:
     """When more processes pay, and how many."""
 
-    window: float = 0.3  # seconds of one measurement
+    window: float = 0.15  # seconds of one measurement
     bound: float = 0.9  # cores, at least, that a process uses if its interpreter is the bound
     lacking: float = 0.6  # of a core, at most, that the last of the idle cores may be in use
-    rest: float = 2.0  # seconds, at least, that the rest would take: a start takes about half a second on a second core
+    rest: float = 0.7  # seconds, at least, that the rest would take: start and handover take a quarter of a second
     rate: float = 200.0  # objects a second, at least: if there are fewer, bytes are the bound, which threads share
-    most: int = 4  # processes
     memory: int = 128 * 2**20  # bytes, at least, that are left for each; the budget for objects is divided
     in_flight: int = 64 * 2**20  # bytes, at most, that this process completes before the others begin
 
@@ -43,12 +45,6 @@ class Growable:
     warn: Callable[[SkyferryError], None]  # of an error because of which it stays in one process
 
 
-def find_most(limits: LimitSettings, policy: GrowthPolicy) -> int:
-    """Return the most processes: each needs a core, and a share of the limits that lets it copy any object."""
-    shares: int = min(limits.transfers, limits.large_transfers, limits.memory // (2 * limits.part_size))
-    return min(policy.most, count_cores(), shares)
-
-
 def choose_count(policy: GrowthPolicy, usage: Usage, settled: int, rest: int, most: int) -> int:
     """Return the number of processes that finish sooner than one; 1 if none does.
 
@@ -64,7 +60,7 @@ async def grow(
     service: Service, command: Growable, limits: LimitSettings, policy: GrowthPolicy, meter: UsageMeter
 ) -> None:
     """Wait until more processes pay, start them, and pass the work to them. Cancel it at the end of the command."""
-    if (most := find_most(limits, policy)) < 2:
+    if (most := find_most(limits)) < 2:
         return
     count = await _wait_until_it_pays(service.worker, command, policy, meter, most)
     try:

@@ -17,6 +17,7 @@ from skyferry.processes.child_process import ChildProcess, start_child
 from skyferry.processes.job import WorkerJob
 from skyferry.processes.record_frames import unpack_records
 from skyferry.processes.shared_queue import QueueServer
+from skyferry.processes.spares import SpareProcesses
 from skyferry.queues.even_shares import EvenShares
 from skyferry.records import Record
 from skyferry.retry import Backoff
@@ -39,6 +40,7 @@ class PoolJob:
     drain: float  # seconds for transfers in flight
     open_queue: Callable[[], EventQueue] | None = None  # opens a client for each child of a queue in memory
     backoff: Backoff = RESTART
+    spares: SpareProcesses | None = None  # the first children
     held: bool = False  # children wait for `WorkerPool.begin`; one that ends before all are ready ends the pool
 
 
@@ -188,7 +190,7 @@ class WorkerPool:
 
     async def _run_child(self, slot: _Slot) -> str:
         """Run one child to its end. Return how it failed; "" if it drained. Raises OSError, and as `run`."""
-        child = await start_child(replace(self._job.job, worker=slot.worker))
+        child = await start_child(replace(self._job.job, worker=slot.worker), self._job.spares)
         slot.child = child
         if self._stop.is_set():
             child.channel.send("drain", self._grace)

@@ -115,7 +115,17 @@ def copy(
     )
     folders = prepare.identify_folders(used)
     job = CopyJob(
-        origin, target, used, selection, max_deletes, deletes.dry_run, patience, shown, processes, grows, folders
+        origin,
+        target,
+        used,
+        selection,
+        max_deletes,
+        deletes.dry_run,
+        patience,
+        shown,
+        processes,
+        grows and origin.several,
+        folders,
     )
     raise click.exceptions.Exit(
         prepare.run_job(job, settings, ignore_ledger=transfers.ignore_ledger or transfers.again)

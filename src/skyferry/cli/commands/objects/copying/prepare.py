@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from skyferry.cli.arguments.object_urls import ObjectLocation
     from skyferry.cli.commands.objects.copying.request import CopyJob
     from skyferry.config.settings import Settings
+    from skyferry.processes.spares import SpareProcesses
     from skyferry.stores.local.blocking.bucket import FolderIdentity
     from skyferry.wiring.copy_ledgers import CopyLedger
 
 ROUTE = "copy"
+FEW = 1000  # files and folders: with fewer, a copy ends before other processes could help
 
 
 def locate_ends(
@@ -194,20 +196,47 @@ def run_job(job: CopyJob, given: Settings, *, ignore_ledger: bool) -> ExitCode:
 
     try:
         with ExitStack() as stack:
+            spares = stack.enter_context(_fork_spares(job, grows=job.grows and not ignore_ledger))
             ledger = None if ignore_ledger else stack.enter_context(open_copy_ledger(job, given))
             if job.processes == 1 or job.dry_run:  # a dry run copies nothing
-                return run_async(run_copy(job, ledger))
-            return _run_shared_job(job, ledger)
+                return run_async(run_copy(job, ledger, spares=spares))
+            return _run_shared_job(job, ledger, spares)
     finally:
         if job.destination.path is not None and not job.dry_run:
             remove_private_folder(job.destination.path)
 
 
-def _run_shared_job(job: CopyJob, ledger: CopyLedger | None) -> ExitCode:
+def _fork_spares(job: CopyJob, *, grows: bool) -> AbstractContextManager[SpareProcesses | None]:
+    """Fork the processes that this copy has, or may grow into. They have the modules that it needs itself."""
+    if job.dry_run or not (job.processes > 1 or (grows and not is_small(job.source))):
+        return nullcontext()
+    from skyferry.cli.commands.service.worker_process import main
+    from skyferry.processes.counts import find_most
+    from skyferry.processes.spares import fork_spares
+    from skyferry.wiring import copy_ledgers, service  # noqa: F401 - most of the modules
+
+    count = find_most(job.settings.limits) if grows else job.processes
+    return fork_spares(count if count > 1 else 0, main)
+
+
+def is_small(source: ObjectLocation) -> bool:
+    """Return True if a folder has few entries. It counts no more than that, and other stores are not listed."""
+    waiting, seen = [source.path] if source.path else [], 0
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if (seen := seen + 1) >= FEW:
+                    return False
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+    return source.path is not None
+
+
+def _run_shared_job(job: CopyJob, ledger: CopyLedger | None, spares: SpareProcesses | None) -> ExitCode:
     from skyferry.cli.commands.objects.copying.processes import share_copy
     from skyferry.cli.commands.objects.copying.run import run_copy
     from skyferry.cli.event_loop import run_async
     from skyferry.wiring import copy_ledgers
 
-    with share_copy(job, ledger.path if ledger else None) as shared:
+    with share_copy(job, ledger.path if ledger else None, spares) as shared:
         return run_async(run_copy(shared.job, ledger or copy_ledgers.open_ledger(shared.ledger), shared))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from skyferry.engine.service import Service
     from skyferry.errors import SkyferryError
     from skyferry.processes.pool import PoolJob, WorkerPool
+    from skyferry.processes.spares import SpareProcesses
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,23 @@ class SharedCopy:
 
 
 @contextmanager
-def share_copy(job: CopyJob, ledger: Path | None) -> Iterator[SharedCopy]:
+def share_copy(job: CopyJob, ledger: Path | None, spares: SpareProcesses | None) -> Iterator[SharedCopy]:
     """Make a queue, and a ledger in a temporary folder if None is given. Raises as `prepare_processes`."""
+    from tempfile import TemporaryDirectory
+
     with TemporaryDirectory(prefix="skyferry-") as scratch:
         file = ledger or Path(scratch) / "ledger.db"
         open_queue = job.make_queue()
-        pool = _prepare_pool(job, job.processes, file, open_queue)
+        pool = _prepare_pool(job, job.processes, file, open_queue, spares)
         yield SharedCopy(replace(job, settings=_set_ledger(job.settings, file)), pool, file, open_queue())
 
 
-def _prepare_pool(job: CopyJob, count: int, ledger: Path, open_queue: Callable[[], EventQueue]) -> PoolJob:
+def _prepare_pool(
+    job: CopyJob, count: int, ledger: Path, open_queue: Callable[[], EventQueue], spares: SpareProcesses | None
+) -> PoolJob:
     limited = stalls.limit_request_time(_set_ledger(job.settings, ledger), job.patience)
     pool = prepare_processes(limited, count, ledger, open_queue)
-    return replace(pool, job=replace(pool.job, folders=job.folders))
+    return replace(pool, job=replace(pool.job, folders=job.folders), spares=spares)
 
 
 def _set_ledger(settings: Settings, file: Path) -> Settings:
@@ -67,11 +71,12 @@ async def grow_copy(
     progress: CopyProgress,
     open_queue: Callable[[], EventQueue],
     opened: list[WorkerPool],
+    spares: SpareProcesses | None,
 ) -> None:
     """Go on in several processes once that pays, and add them to `opened`. Cancel it at the end of the copy."""
 
     def open_held(count: int) -> WorkerPool:
-        pool = replace(_prepare_pool(job, count, ledger, open_queue), held=True)
+        pool = replace(_prepare_pool(job, count, ledger, open_queue, spares), held=True)
         opened.append(open_copy_pool(pool, progress))
         return opened[-1]
 

@@ -27,14 +27,20 @@ if TYPE_CHECKING:
     from skyferry.engine.service import Service
     from skyferry.ports import EventQueue, ObjectStore
     from skyferry.processes.pool import PoolJob, WorkerPool
+    from skyferry.processes.spares import SpareProcesses
     from skyferry.wiring import SourceContext
     from skyferry.wiring.copy_ledgers import CopyLedger
 
-SHORT = 0.4  # seconds in which a copy stays in one process, whatever there is to do
+SHORT = 0.1  # seconds in which a copy stays in one process, whatever there is to do
 
 
-async def run_copy(job: CopyJob, ledger: CopyLedger | None, shared: SharedCopy | None = None) -> ExitCode:
-    """Copy, delete, and print the results. Without a ledger, it is in memory. `shared`: what other processes do."""
+async def run_copy(
+    job: CopyJob, ledger: CopyLedger | None, shared: SharedCopy | None = None, spares: SpareProcesses | None = None
+) -> ExitCode:
+    """Copy, delete, and print the results. Without a ledger, it is in memory.
+
+    `shared`: what other processes do. `spares`: those that wait in case the copy grows.
+    """
     from skyferry.cli.render.copy_progress import CopyProgress, show_progress
 
     progress = CopyProgress(job.shown.verbose, job.shown.quiet)
@@ -51,7 +57,7 @@ async def run_copy(job: CopyJob, ledger: CopyLedger | None, shared: SharedCopy |
         async with show_progress(progress, job.shown.shows_progress(sys.stderr.isatty()) and not job.dry_run):
             growing: AbstractAsyncContextManager[None] = nullcontext()
             if job.grows and ledger and not job.dry_run:
-                growing = _let_grow(service, job, ledger.path, progress, open_queue, pools)
+                growing = _let_grow(service, job, ledger.path, progress, open_queue, pools, spares)
             async with growing:
                 records = await stalls.run_service(service, progress.stalls, progress.found, job.patience)
             for record in records:
@@ -82,6 +88,7 @@ async def _let_grow(
     progress: CopyProgress,
     open_queue: Callable[[], EventQueue],
     pools: list[WorkerPool],
+    spares: SpareProcesses | None,
 ) -> AsyncIterator[None]:
     """Let the copy go on in several processes inside, once that pays. A short copy imports nothing for it."""
 
@@ -91,7 +98,7 @@ async def _let_grow(
             await asyncio.sleep(SHORT)
         from skyferry.cli.commands.objects.copying.processes import grow_copy
 
-        await grow_copy(service, job, ledger, progress, open_queue, pools)
+        await grow_copy(service, job, ledger, progress, open_queue, pools, spares)
 
     task = asyncio.create_task(grow(), name="grow")
     try:
