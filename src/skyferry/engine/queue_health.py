@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from skyferry.errors import QueueError
 from skyferry.frozen import dataclass
@@ -109,3 +109,13 @@ class MonitoredQueue(QueueDecorator):
             raise
         self.health.unsent = ""
         return ids
+
+
+async def read_depths(queues: Iterable[EventQueue]) -> list[Depth] | None:
+    """Return the depths of the queues; None if one does not answer. Raises QueueError if no waiting heals it."""
+    try:
+        return [await queue.depth() for queue in queues]
+    except QueueError as error:
+        if error.transient is False:
+            raise
+        return None

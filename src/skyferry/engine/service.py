@@ -18,7 +18,7 @@ from skyferry.engine.fleet.membership import FleetMembership
 from skyferry.engine.fleet.roles import DEAD_LETTERS, GAUGES, HOUSEKEEPING, QUEUES, find_held
 from skyferry.engine.fleet.sources import EventSource
 from skyferry.engine.orphans import OrphanSettler
-from skyferry.engine.queue_health import NOT_YET, MonitoredQueue
+from skyferry.engine.queue_health import NOT_YET, MonitoredQueue, read_depths
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.monitor import CheckReporter, Monitor, Probe
 from skyferry.engine.resilience.shared.limits import FleetLimits
@@ -370,13 +370,14 @@ class Service:
     async def _drain_when_idle(self) -> None:
         """Drain after some time of idleness: a message may be in transit, or come late from a queue that reports no depth.
 
-        Raises LedgerDamaged or QueueDamaged, because that work can never finish.
+        Raises an error of the ledger or a queue that no waiting heals, because that work can never finish.
         """
         quiet = 0.0
+        await read_depths(self._components.queues)
         while quiet < self._patience:
             await self._context.clock.sleep(self._components.idle_check)
-            if self._components.health and (damage := self._components.health.find_damage()):
-                raise damage
+            if self._components.health and (failure := self._components.health.find_lasting_error()):
+                raise failure
             quiet = quiet + self._components.idle_check if await self._is_idle() else 0.0
         if self._components.outbox:
             await self._components.outbox.flush()
@@ -385,13 +386,13 @@ class Service:
     async def _is_idle(self) -> bool:
         if not self.worker.idle or not all(source.idle for source in self._components.sources):
             return False
+        depths = await read_depths(self._components.queues)
+        if depths is None or any(max(d.ready, 0) + max(d.leased, 0) + max(d.delayed, 0) for d in depths):
+            return False
         try:
-            depths = [await queue.depth() for queue in self._components.queues]
-            if any(max(d.ready, 0) + max(d.leased, 0) + max(d.delayed, 0) for d in depths):
-                return False
             if await self.ledger.count_redriven():
                 return False
-        except (QueueError, LedgerError):
+        except LedgerError:
             return False
         unknown = any(depth.ready < 0 for depth in depths)
         self._patience = UNKNOWN_DEPTH if unknown else 2 * self._components.idle_check

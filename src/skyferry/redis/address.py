@@ -7,6 +7,7 @@ from skyferry.frozen import dataclass
 
 PORT = 6379
 VARIABLE = "REDIS_PASSWORD"
+DIGITS = 3  # of a name that is meant as the number of a database, rather than as a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,11 @@ def parse_redis(url: str, form: str, *, names: int, allow_plain: bool) -> RedisA
     require_names(server, names, form)
     if not tls:
         require_server_tls(server, "rediss://", allowed=allow_plain)
+    for name in server.path:
+        if name.isascii() and name.isdigit() and len(name) <= DIGITS:
+            raise ValueError(
+                f"/{name} in the URL is a name, not the number of a database; use another name, such as ferry?db={name}"
+            )
     database, cluster = server.option("db", "0"), server.option("cluster", "off")
     if not (database.isascii() and database.isdigit()):
         raise ValueError(f"option db: {database!r} is no number")

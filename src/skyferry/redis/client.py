@@ -20,6 +20,7 @@ from skyferry.config.servers.tls import TlsSettings
 from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.redis.address import RedisAddress
+from skyferry.tasks.cancellation import keep_cancellation
 
 T = TypeVar("T")
 E = TypeVar("E", bound=SkyferryError)
@@ -116,6 +117,9 @@ class RedisClient(Generic[E]):
 
     async def run(self, call: Callable[[Client], Awaitable[T]], *, waits: float = 0.0) -> T:
         """Return the result of `call`, and try once more if the password was replaced. `waits`: seconds that it blocks."""
+        return await keep_cancellation(self._run(call, waits))  # the driver loses one while it connects
+
+    async def _run(self, call: Callable[[Client], Awaitable[T]], waits: float) -> T:
         try:
             return await self._try(call, waits)
         except exceptions.AuthenticationError as error:

@@ -287,6 +287,7 @@ async def test_an_absent_server_is_named() -> None:
         ("redis://localhost,localhost/s", "add cluster=on"),
         ("redis://localhost/s?db=x", "'x' is no number"),
         ("redis://localhost/s?db=1&cluster=on", "a cluster has no databases"),
+        ("redis://localhost/1", "is a name, not the number of a database"),
         ("redis://localhost/s?cluster=yes", "neither on nor off"),
         ("redis://localhost/s?list=s", "name two keys"),
         ("redis://localhost/s?group=", "consumer group is empty"),

@@ -37,9 +37,10 @@ class Health:
                 Record("health.failing", queue=queue, error=error.kind, message=_text(error), hint=error.hint)
             )
 
-    def find_damage(self) -> SkyferryError | None:
-        """Return an error that no retry can mend."""
-        return next((error for error in self._errors.values() if isinstance(error, LASTING)), None)
+    def find_lasting_error(self) -> SkyferryError | None:
+        """Return an error that no retry can mend: damage, or the refusal of a server."""
+        found = self._errors.values()
+        return next((error for error in found if isinstance(error, LASTING) or error.transient is False), None)
 
     def amend_check(self, check: HealthCheck) -> HealthCheck:
         """Return the check of a ledger or queue with its error: a health check may succeed where work fails."""

@@ -20,6 +20,7 @@ from skyferry.config.servers.address import ServerAddress
 from skyferry.config.servers.tls import TlsSettings
 from skyferry.errors import CannotSend, QueueError
 from skyferry.frozen import dataclass
+from skyferry.tasks.cancellation import keep_cancellation
 
 T = TypeVar("T")
 FAILURES = (Error, OSError, TimeoutError)
@@ -66,6 +67,9 @@ class NatsConnection:
 
     async def run(self, call: Callable[[Client, JetStreamContext], Awaitable[T]]) -> T:
         """Return the result of `call`. Raises QueueError."""
+        return await keep_cancellation(self._run(call))  # the driver loses one while it connects
+
+    async def _run(self, call: Callable[[Client, JetStreamContext], Awaitable[T]]) -> T:
         try:
             client = await self._connect()
             return await call(client, client.jetstream(timeout=self.options.timeout))
@@ -74,6 +78,9 @@ class NatsConnection:
 
     async def subscribe(self) -> JetStreamContext.PullSubscription:
         """Return the subscription of the current connection. Raises QueueError."""
+        return await keep_cancellation(self._subscribe())
+
+    async def _subscribe(self) -> JetStreamContext.PullSubscription:
         try:
             client = await self._connect()
             if self._subscription is None:
@@ -142,12 +149,14 @@ class NatsConnection:
                 connect_timeout=int(options.connect_timeout),
                 **arguments,
             )
-        except FAILURES as error:
+        except BaseException as error:
             if (
                 transport := getattr(client, "_transport", None)
             ) is not None:  # the driver leaves it open after a failure
                 with suppress(*FAILURES, AttributeError):
                     transport.close()
+            if not isinstance(error, FAILURES):
+                raise
             raise (failures[-1] if isinstance(error, NoServersError) and failures else error) from error
         return client
 
@@ -187,12 +196,10 @@ class NatsConnection:
 
     def _check_consumer(self, info: ConsumerInfo) -> None:
         if info.config.deliver_subject:
-            raise QueueError(f"consumer {self.consumer} pushes", where=self._name, hint="Name a pull consumer.")
+            raise self._refuse(f"consumer {self.consumer} pushes", "Name a pull consumer.")
         if info.config.ack_policy != AckPolicy.EXPLICIT:
             hint = "Name a consumer with the ack policy explicit."
-            raise QueueError(
-                f"consumer {self.consumer} does not wait for acknowledgements", where=self._name, hint=hint
-            )
+            raise self._refuse(f"consumer {self.consumer} does not wait for acknowledgements", hint)
 
     async def _find_stream(self, context: JetStreamContext) -> StreamInfo | None:
         """Return the stream; None if there is none and the URL has the subject to make it for. Raises QueueError without one."""
@@ -200,11 +207,8 @@ class NatsConnection:
             info: StreamInfo = await context.stream_info(self.stream)
         except NotFoundError as error:
             if not self.subject:
-                raise QueueError(
-                    f"stream {self.stream} does not exist",
-                    where=self._name,
-                    hint="Create it: nats stream add; or add ?subject=SUBJECT, and it is made for that subject.",
-                ) from error
+                hint = "Create it: nats stream add; or add ?subject=SUBJECT, and it is made for that subject."
+                raise self._refuse(f"stream {self.stream} does not exist", hint) from error
             return None
         return info
 
@@ -237,6 +241,12 @@ class NatsConnection:
         found = QueueError(said, where=self._name, hint=hint)
         found.transient = transient
         return found
+
+    def _refuse(self, said: str, hint: str) -> QueueError:
+        """Return an error that no waiting heals."""
+        error = QueueError(said, where=self._name, hint=hint)
+        error.transient = False
+        return error
 
 
 def _credentials(secret: str, user: str) -> dict[str, Any]:
