@@ -71,7 +71,7 @@ class Position:
     @classmethod
     def at(cls, nanoseconds: int) -> Position:
         """Return a position on the clock."""
-        return cls("time", "%020d" % nanoseconds)  # noqa: UP031 - two thirds of the time of an f-string
+        return cls("time", str(nanoseconds).zfill(20))  # half the time of a format
 
 
 @dataclass(frozen=True, slots=True)

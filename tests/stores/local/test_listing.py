@@ -48,7 +48,8 @@ async def test_a_directory_is_listed_in_the_order_of_keys_however_it_is_sorted(
         await store.close()
 
 
-def test_the_names_of_a_large_directory_take_little_memory() -> None:
+def test_the_names_of_a_large_directory_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "RUN", 8192)
     count = 20 * listing.RUN
     tracemalloc.start()
     try:

@@ -19,7 +19,7 @@ from skyferry.stores.local.metadata import summary
 from skyferry.stores.local.names import LONGEST_KEY, is_private, key_of, names_of
 
 MARKS = "%."  # an entry that begins otherwise has its name in the key
-RUN = 8192  # names of one directory that are sorted together
+RUN = 2**15  # names of one directory that are sorted together: 2 MB of them
 JOINED = 256  # names in one text
 
 
