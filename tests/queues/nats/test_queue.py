@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from skyferry.queues.nats.scheme import parse_nats
 from skyferry.testing.servers import NatsServer, nats
 
 MINIO = Path(__file__).parents[2] / "events" / "corpus" / "valid" / "minio-put.json"
+NAMES = count(1)
 OPENED: list[NatsQueue] = []
 
 
@@ -188,6 +190,37 @@ async def test_the_inspection_finds_a_consumer_that_loses_messages(nats_server: 
         assert part in said
     await queue.receive(1, 0)
     assert queue.lease == 5  # the shorter one is used
+
+
+@pytest.mark.parametrize(
+    ("stream", "consumer", "said"),
+    [
+        ({"max_age": 5}, {}, "the stream drops messages after 5 s"),
+        ({"max_age": 43_200}, {}, ""),
+        ({"max_msgs": 10}, {}, "the stream drops its oldest messages at max_msgs"),
+        ({"max_msgs": 10, "discard": "new"}, {}, ""),
+        ({}, {"durable_name": "c", "filter_subject": "{name}.other"}, "consumer c receives {name}.other alone"),
+        ({}, {"durable_name": "c", "filter_subject": "{name}.*"}, ""),
+        ({"retention": "workqueue"}, {"durable_name": "d"}, "a work queue that another consumer receives from"),
+        ({"retention": "workqueue"}, {"durable_name": "c"}, ""),
+    ],
+)
+async def test_the_inspection_finds_messages_that_never_arrive(
+    stream: dict[str, Any], consumer: dict[str, Any], said: str, nats_server: NatsServer
+) -> None:
+    name = f"never{next(NAMES)}"
+    queue = open_queue(f"nats://{nats_server.address}/{name}/c?subject={name}.mine")
+    consumer = {key: value.format(name=name) for key, value in consumer.items()}
+
+    async def make(client: Any, context: Any) -> None:
+        await context.add_stream(StreamConfig(name=name, subjects=[f"{name}.*"], **stream))
+        if consumer:
+            config = ConsumerConfig(ack_policy="explicit", ack_wait=30, max_ack_pending=20_000, **consumer)  # type: ignore[arg-type]  # a str works
+            await context.add_consumer(name, config)
+
+    await queue._connection.run(make)
+    wrong = [each.what for each in (await queue.inspect()).wrong]
+    assert [said.format(name=name) in what for what in wrong] == [True] * bool(said), wrong
 
 
 async def test_consumers_that_cannot_be_pulled_are_named(nats_server: NatsServer) -> None:

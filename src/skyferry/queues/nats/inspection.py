@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nats.js.api import ConsumerInfo, RetentionPolicy, StorageType, StreamInfo
+from nats.js.api import ConsumerInfo, DiscardPolicy, RetentionPolicy, StorageType, StreamInfo
 
 from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
 from skyferry.queues.nats.connection import PENDING, NatsConnection
 from skyferry.queues.nats.scheme import TRAITS
 
+OUTAGE = 12 * 3600  # seconds that messages have to wait for, as `doctor` assumes for a redrive policy
 UNDELIVERED = "nowhere: the message stays in the stream, and is not delivered again"
 
 
@@ -37,6 +38,8 @@ async def inspect(connection: NatsConnection) -> QueueFacts:
         wrong=(
             *(_find_consumer_faults(connection, consumer) if consumer else ()),
             *(_find_stream_faults(connection.subject, stream) if stream else ()),
+            *(_find_losses(stream) if stream else ()),
+            *(_find_other_consumers(connection.consumer, stream) if stream and not consumer else ()),
         ),
     )
 
@@ -47,6 +50,12 @@ def _find_consumer_faults(connection: NatsConnection, consumer: ConsumerInfo) ->
         yield Wrong(
             f"the ack wait of consumer {name} is {wait:g} s, shorter than the lease of {lease:g} s: {wait:g} s is used",
             f"Run: nats consumer edit {connection.stream} {name} --wait={lease:g}s; or set the lease to {wait:g}s.",
+        )
+    chosen = consumer.config.filter_subject
+    if chosen and connection.subject and chosen != connection.subject and not {"*", ">"} & {*chosen.split(".")}:
+        yield Wrong(
+            f"consumer {name} receives {chosen} alone, and events are sent to {connection.subject}",
+            f"Run: nats consumer edit {connection.stream} {name} --filter={connection.subject}; or correct the option subject.",
         )
     pending = consumer.config.max_ack_pending or 0
     if 0 < pending < 1000:
@@ -71,3 +80,22 @@ def _find_stream_faults(subject: str, stream: StreamInfo) -> Iterator[Wrong]:
         and not any("*" in s or ">" in s for s in stream.config.subjects or [])
     ):
         yield Wrong(f"the stream has no subject {subject}", "Correct the option subject, or add it to the stream.")
+
+
+def _find_losses(stream: StreamInfo) -> Iterator[Wrong]:
+    """Yield the limits by which the stream drops messages that were not received."""
+    config = stream.config
+    if 0 < (age := config.max_age or 0) < OUTAGE:
+        what = f"the stream drops messages after {age:g} s, also those that were not received"
+        yield Wrong(what, f"Run: nats stream edit {config.name} --max-age=7d; or without an age.", loses=True)
+    limited = [name for name in ("max_msgs", "max_bytes", "max_msgs_per_subject") if (getattr(config, name) or -1) > 0]
+    if limited and config.discard != DiscardPolicy.NEW:
+        what = f"the stream drops its oldest messages at {limited[0]}"
+        yield Wrong(what, f"Run: nats stream edit {config.name} --discard=new; senders then wait.", loses=True)
+
+
+def _find_other_consumers(consumer: str, stream: StreamInfo) -> Iterator[Wrong]:
+    """Yield why a work queue accepts no consumer."""
+    if stream.config.retention == RetentionPolicy.WORK_QUEUE and stream.state.consumer_count:
+        what = f"the stream is a work queue that another consumer receives from, so consumer {consumer} cannot be made"
+        yield Wrong(what, f"Name that consumer in the URL: nats consumer ls {stream.config.name}.")
