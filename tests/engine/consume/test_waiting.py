@@ -197,6 +197,25 @@ async def test_a_drain_gives_back_what_waits() -> None:
     assert set(lab.received.values()) == {2}
 
 
+async def test_a_drain_ends_with_the_last_transfer_that_had_begun() -> None:
+    """Nothing is polled: no time passes after its end."""
+    lab = Lab()
+    store = lab.destination = Store(lab.destination)
+    store.gate = asyncio.Event()
+    await announced(lab, *keys(3))
+    worker = lab.worker(policy=WorkerPolicy(held_messages=64, batch=16, drain=30.0))
+    running = asyncio.create_task(worker.run())
+    await lab.clock.advance(1)
+    worker.drain()
+    await lab.clock.advance(20.01)
+    assert not running.done()
+    store.gate.set()
+    for _ in range(10):
+        await lab.clock.advance(0)
+    assert running.done()
+    assert len(lab.bucket.objects) == 3
+
+
 class Forgetful(MemoryQueue):
     """A message stays leased for an hour, however often it is extended."""
 

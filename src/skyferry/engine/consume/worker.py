@@ -28,6 +28,7 @@ from skyferry.frozen import dataclass
 from skyferry.model import Claim, Transfer
 from skyferry.ports import EventQueue, Message, Released, Settled, Settlement, Wait
 from skyferry.status import QueueBytes
+from skyferry.tasks.either import wait_for_either
 
 PREFETCH = 512  # messages that may be processed however few transfers run at the same time
 FAREWELL = 2.0  # seconds that a queue has beyond its poll time when the worker drains
@@ -358,21 +359,20 @@ class Worker:
             self._acks.finish(self._in_flight.finish_task(task, now + delay))
 
     async def _release_all(self) -> None:
-        """Release work that has not begun at once, and the rest after the grace time. No attempt is counted."""
+        """Release work that has not begun at once, and the rest after the grace time. No attempt is counted.
+
+        A queue may hang: then settled messages are redelivered.
+        """
         self._acks.give_back()
         await self._release_queues([t for t, key_queue in self._running.items() if not self._begun(key_queue)])
         clock = self._context.clock
         deadline = clock.monotonic() + self._grace
-        while self._running and clock.monotonic() < deadline:
-            await clock.sleep(0.05)
+        while self._running and (left := deadline - clock.monotonic()) > 0:
+            await wait_for_either(asyncio.wait(self._running), clock.sleep(left))
         await self._release_queues([t for t, key_queue in self._running.items() if not self._concluding(key_queue)])
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._executor.drained()
-        closed = asyncio.ensure_future(self._acks.drained())  # a queue may hang: then settled messages are redelivered
-        patience = asyncio.ensure_future(clock.sleep(max(FAREWELL, deadline - clock.monotonic())))
-        await asyncio.wait({closed, patience}, return_when=asyncio.FIRST_COMPLETED)
-        closed.cancel()
-        patience.cancel()
+        await wait_for_either(self._acks.drained(), clock.sleep(max(FAREWELL, deadline - clock.monotonic())))
 
     async def _release_queues(self, runners: list[asyncio.Task[None]]) -> None:
         keys = {self._running[runner].key for runner in runners}
