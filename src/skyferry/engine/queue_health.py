@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from skyferry.errors import QueueError
 from skyferry.frozen import dataclass
@@ -111,11 +111,15 @@ class MonitoredQueue(QueueDecorator):
         return ids
 
 
-async def read_depths(queues: Iterable[EventQueue]) -> list[Depth] | None:
-    """Return the depths of the queues; None if one does not answer. Raises QueueError if no waiting heals it."""
+async def read_depths(queues: Sequence[MonitoredQueue]) -> list[Depth] | None:
+    """Return the depths of the queues; None if one does not answer, or gives no messages: it may say that it has none.
+
+    Raises QueueError if no waiting heals it.
+    """
     try:
-        return [await queue.depth() for queue in queues]
+        depths = [await queue.depth() for queue in queues]
     except QueueError as error:
         if error.transient is False:
             raise
         return None
+    return None if any(queue.health.failure for queue in queues) else depths
