@@ -55,7 +55,7 @@ class ForkedProcess:
         if self._code is None:
             try:
                 pid, status = os.waitpid(self.pid, options)
-            except ChildProcessError:  # SIGCHLD is ignored, so nobody knows
+            except ChildProcessError:  # SIGCHLD is ignored, so the exit code is lost
                 pid, status = self.pid, 0
             if pid:
                 self._code = os.waitstatus_to_exitcode(status)
