@@ -3,9 +3,7 @@
 import gc
 import signal
 
-THRESHOLD = (
-    100_000  # new objects between garbage collections. Python's 700 makes imports slower, and what they make stays.
-)
+from skyferry import COLLECT_AFTER
 
 
 def main() -> None:
@@ -13,7 +11,7 @@ def main() -> None:
     catches = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # or it is ignored, as in the background
     if catches:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    gc.set_threshold(THRESHOLD)
+    gc.set_threshold(COLLECT_AFTER)  # before the imports, for what they make stays
     from skyferry.cli import main as run
 
     if catches:

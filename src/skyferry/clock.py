@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from skyferry.tasks.either import wait_for_either
+
 if TYPE_CHECKING:
     from skyferry.ports import Clock
 
@@ -25,10 +27,4 @@ class SystemClock:
 
 async def sleep_until_set(clock: Clock, seconds: float, event: asyncio.Event) -> None:
     """Sleep for `seconds` of the clock, or until the event is set."""
-    sleeping = asyncio.create_task(clock.sleep(seconds), name="sleeping")
-    waiting = asyncio.create_task(event.wait(), name="waiting for the end of the sleep")
-    try:
-        await asyncio.wait({sleeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        sleeping.cancel()
-        waiting.cancel()
+    await wait_for_either(clock.sleep(seconds), event.wait())

@@ -117,7 +117,7 @@ async def _dump(redis: Any, key: bytes) -> Any:
 
 
 async def test_a_ledger_in_a_file_that_exists(tmp_path: Path) -> None:
-    """No file appears beside it, and none of its bytes change."""
+    """No other file appears, and none of its bytes change."""
     wanted = use_server("sqlite://ledger.db", "sqlite://queue.db", "sqlite://dead.db", tmp_path)
     await (await Opener(wanted).ledger()).close()
     await Opener(wanted).queue().close()

@@ -209,7 +209,7 @@ def test_processes_that_were_forked_and_not_used_end_with_the_copy(tmp_path: Pat
 
 
 def test_a_small_folder_has_few_files_and_folders_at_any_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is forked for it. Nobody knows how many objects another store has."""
+    """Nothing is forked for it. How many objects another store has is not known."""
     write_objects(tmp_path / "in/a/b", 3)
     (tmp_path / "in/a/loop").symlink_to(tmp_path / "in")
     here, there = (locate_object(text, load(None, {})) for text in (f"{tmp_path}/in/", "s3://bucket/"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import sys
 import warnings
@@ -21,7 +20,6 @@ from skyferry.cli.streams import OutputLost
 from skyferry.errors import SkyferryError
 
 E = TypeVar("E", bound=BaseException)
-COLLECT_AFTER = 20_000  # new objects; Python's 700 collects thirty times while a command is imported, and finds nothing
 
 app = LazyGroup(
     "skyferry",
@@ -40,7 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     expected: list[SkyferryError] = []
     interrupted = False
     lost: OutputLost | None = None
-    gc.set_threshold(COLLECT_AFTER)
     streams.install_streams()
     try:
         with streams.flush_on_exit(), warnings.catch_warnings():

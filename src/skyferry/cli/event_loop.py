@@ -13,10 +13,10 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from skyferry import COLLECT_AFTER
 from skyferry.errors import ConfigError
 
 VARIABLE = "SKYFERRY_EVENT_LOOP"
-THRESHOLD = 100_000  # new objects between garbage collections; Python's default is 700
 FILES = 10_240  # open files; macOS allows no more in a process
 FEWEST = 128  # open files: a folder keeps up to 64 locks open, and a copy without a free descriptor would wait for ever
 MMAP_THRESHOLD, LARGE = -3, 2**20  # the parameter of mallopt(3), and bytes
@@ -90,4 +90,4 @@ def tune_collector() -> None:
     object in 5 copies.
     """
     gc.freeze()
-    gc.set_threshold(THRESHOLD)
+    gc.set_threshold(COLLECT_AFTER)

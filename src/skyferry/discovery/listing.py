@@ -223,9 +223,7 @@ class ListingSource:
         known = {
             to
             for (meta, to), copy in zip(page, placed, strict=True)
-            if copy is not None
-            and has_copy(copy, source, meta.version, key=meta.key)
-            and not was_written_since(copy, meta.position)
+            if has_copy(copy, source, meta.version, key=meta.key) and not was_written_since(copy, meta.position)
         }
         everything = comparison != "ledger" or self._ports.preview is not None
         there = await holds.find(keys if everything else [key for key in keys if key in known], known)

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from skyferry.doctor.check import Check, CheckSubject
 from skyferry.doctor.copy_time import FIRST, ReadSpeed
 from skyferry.engine.consume.waiting import DISMISSED
-from skyferry.ports.inspection import QueueFacts, Redrive, Unknown
+from skyferry.ports.inspection import OUTAGE, QueueFacts, Redrive, Unknown
 
 MARGIN = 10  # leases are renewed three times in their length, and each renewal may need a retry
-OUTAGE = 12 * 3600.0  # seconds of waiting that a redrive policy must allow for
 NEAR = 0.5  # of the longest lease: the estimate is of reading alone, and writing may take as long
 
 

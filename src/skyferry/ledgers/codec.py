@@ -145,9 +145,9 @@ def build_placement(store: str, key: str, fields: list[Any]) -> Placement:
 
     Older files kept positions from events. They are dropped, because only seen positions count.
     """
-    (provider, *where), deleted, positions, *rest = fields
+    source, deleted, positions, *rest = fields
     seen = tuple([Position.parse(text) for text in positions]) if len(rest) > 4 else ()
-    return Placement(store, key, ObjectRef(_PROVIDERS[provider], *where), deleted, seen, *rest)
+    return Placement(store, key, unpack_ref(source), deleted, seen, *rest)
 
 
 def pack_failure(f: Failure) -> str:

@@ -15,6 +15,7 @@ from skyferry.model import QueueTraits
 
 T = TypeVar("T")
 READ, WRITE, DELETE, LIST = "read", "write", "delete", "list"
+OUTAGE = 12 * 3600.0  # seconds that messages must be able to wait
 
 
 @dataclass(frozen=True, slots=True)

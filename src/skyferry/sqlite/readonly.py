@@ -26,7 +26,7 @@ def connect_readonly(path: Path, *, immutable: bool = False) -> sqlite3.Connecti
 
 
 def read_unchanged(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
-    """Return the result of `query`, which may run twice. Nothing is created beside a file that no process has open.
+    """Return the result of `query`, which may run twice. No file is created next to one that no process has open.
 
     A process that opens it meanwhile may change pages under the query, so the query is repeated. Raises sqlite3.Error or OSError.
     """
@@ -40,7 +40,7 @@ def read_unchanged(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
 
 
 def _describe_unused(path: Path) -> tuple[int, int] | None:
-    """Return the time and the size of a file that no process has open, which thus has no log beside it; else None."""
+    """Return the time and the size of a file that no process has open, and that thus has no log; else None."""
     if path.with_name(f"{path.name}-wal").exists():
         return None
     found = path.stat()

@@ -149,10 +149,8 @@ class NatsConnection:
                 connect_timeout=int(options.connect_timeout),
                 **arguments,
             )
-        except BaseException as error:
-            if (
-                transport := getattr(client, "_transport", None)
-            ) is not None:  # the driver leaves it open after a failure
+        except BaseException as error:  # also a cancellation: the driver leaves its connection open
+            if (transport := getattr(client, "_transport", None)) is not None:
                 with suppress(*FAILURES, AttributeError):
                     transport.close()
             if not isinstance(error, FAILURES):

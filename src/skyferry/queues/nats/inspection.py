@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from nats.js.api import ConsumerInfo, DiscardPolicy, RetentionPolicy, StorageType, StreamInfo
 
-from skyferry.ports.inspection import QueueFacts, Redrive, Unknown, Wrong
+from skyferry.ports.inspection import OUTAGE, QueueFacts, Redrive, Unknown, Wrong
 from skyferry.queues.nats.connection import PENDING, NatsConnection
 from skyferry.queues.nats.scheme import TRAITS
 
-OUTAGE = 12 * 3600  # seconds that messages have to wait for, as `doctor` assumes for a redrive policy
 UNDELIVERED = "nowhere: the message stays in the stream, and is not delivered again"
 
 
