@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from skyferry.cli.exit_codes import ExitCode
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @contextmanager
-def handle_signals(
-    numbers: Sequence[int], on_first: Callable[[], None], before_exit: Callable[[], None] = lambda: None
-) -> Iterator[list[int]]:
+def handle_signals(on_first: Callable[[], None], before_exit: Callable[[], None] = lambda: None) -> Iterator[list[int]]:
     """Yield the list of received signals. The first one calls `on_first`, the second ends the process at once.
 
-    The process ends without cleaning up, apart from `before_exit`: threads may be in the middle of blocking work.
+    The process ends without cleaning up, apart from `before_exit`: threads may be in the middle of blocking work. A hangup
+    that is ignored, as under `nohup`, stays ignored.
     """
+    numbers = [number for number in ENDING if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
     received: list[int] = []
 
     def handle(number: int) -> None:

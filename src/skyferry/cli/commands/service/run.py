@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -117,10 +116,7 @@ async def _run(settings: Settings, config: Path | None, until_idle: bool, live: 
             ),
             name="build service",
         )
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        received = stack.enter_context(
-            handle_signals(numbers, partial(_drain, building), partial(_end_at_once, show, pool))
-        )
+        received = stack.enter_context(handle_signals(partial(_drain, building), partial(_end_at_once, show, pool)))
         await _wait_until_known(building, start)
         await stack.enter_async_context(show.running(url, find_watched_folders(settings), config))
         await asyncio.wait([building])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
@@ -51,8 +50,7 @@ async def run_copy(
         queues = (shared.queue if shared else open_queue(),)
         building = _build_service(job, ledger, progress, stores, pools[0] if pools else None, queues)
         service = await stack.enter_async_context(building)
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        interrupted = stack.enter_context(handle_signals(numbers, partial(drain, service), partial(_kill, pools)))
+        interrupted = stack.enter_context(handle_signals(partial(drain, service), partial(_kill, pools)))
         tune_collector()
         async with show_progress(progress, job.shown.shows_progress(sys.stderr.isatty()) and not job.dry_run):
             growing: AbstractAsyncContextManager[None] = nullcontext()
