@@ -68,22 +68,29 @@ class SkyferryError(Exception):
     outage: ClassVar[bool] = False
     local: ClassVar[bool] = False  # concerns this process, neither the store nor the object
     kind: ClassVar[str] = "skyferry_error"  # stable name in logs, metrics and dead letters: `checksum_mismatch`
-    transient: bool | None = (
-        None  # it may pass while nothing is changed; None = undecided. Adapters at servers decide it
-    )
 
     def __init_subclass__(cls) -> None:
         cls.kind = "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(cls.__name__))
 
-    def __init__(self, message: str = "", *, where: str = "", hint: str = "", retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        where: str = "",
+        hint: str = "",
+        retry_after: float | None = None,
+        transient: bool | None = None,
+    ) -> None:
         """Take the store, key, file or line as `where`, the next step for the operator as `hint`, seconds as `retry_after`.
 
-        A message may repeat a server's answer, so whatever looks like a secret is redacted.
+        `transient`: it may pass while nothing is changed; None = undecided. Adapters at servers decide it. A message may repeat a
+        server's answer, so whatever looks like a secret is redacted.
         """
         self.message = redact_secrets(message) if message else (type(self).__doc__ or "").splitlines()[0]
         self.where = where
         self.hint = hint
         self.retry_after = retry_after
+        self.transient = transient
         # Set by the decorator of the failing store:
         self.store = ""  # its name
         self.key = ""  # of the request

@@ -47,11 +47,7 @@ def test_errors_end_a_command_with_their_code(error: errors.SkyferryError, code:
 
 
 def test_a_refusal_that_no_later_try_changes_is_no_outage() -> None:
-    for error in (errors.LedgerError(), errors.QueueError()):
-        error.transient = True
-        assert exit_codes.exit_code_for(error) is ExitCode.UNREACHABLE
-        error.transient = False
-        assert exit_codes.exit_code_for(error) is ExitCode.FAILED
-    incompatible = errors.LedgerIncompatible()
-    incompatible.transient = False
-    assert exit_codes.exit_code_for(incompatible) is ExitCode.INCOMPATIBLE
+    for kind in (errors.LedgerError, errors.QueueError):
+        assert exit_codes.exit_code_for(kind(transient=True)) is ExitCode.UNREACHABLE
+        assert exit_codes.exit_code_for(kind(transient=False)) is ExitCode.FAILED
+    assert exit_codes.exit_code_for(errors.LedgerIncompatible(transient=False)) is ExitCode.INCOMPATIBLE

@@ -63,9 +63,7 @@ _HINTS: Mapping[str, str] = MappingProxyType(
 def translate_error(error: Exception, kind: type[E], where: str, server: str) -> E:
     """Return the error for an exception of FAILURES. `server`: its hosts, for people."""
     said, hint = _translate(error, server)
-    found = kind(said, where=where, hint=hint)
-    found.transient = _is_transient(error)
-    return found
+    return kind(said, where=where, hint=hint, transient=_is_transient(error))
 
 
 def _is_transient(error: Exception) -> bool:

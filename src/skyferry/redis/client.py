@@ -197,6 +197,4 @@ class RedisClient(Generic[E]):
             said = f"cannot be reached{at}: {said}"
         elif hint and at:
             said = f"{said} ({at.strip()})"
-        found = self._kind(said, where=self._name, hint=hint)
-        found.transient = transient
-        return found
+        return self._kind(said, where=self._name, hint=hint, transient=transient)

@@ -125,9 +125,7 @@ class LedgerDatabase:
 
     async def _require_rights(self, connection: Connection) -> None:
         if wrong := await find_lacking_rights(connection, self.schema, HISTORY):
-            error = LedgerError(wrong.what, where="ledger", hint=wrong.hint)
-            error.transient = False
-            raise error
+            raise LedgerError(wrong.what, where="ledger", hint=wrong.hint, transient=False)
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""

@@ -236,15 +236,11 @@ class NatsConnection:
             said, hint = f"no answer in time{at}: {said}", RUNS
         elif isinstance(error, OSError | NoServersError) or "closed" in said or "empty response" in said:
             said, hint = f"cannot be reached{at}: {said}", RUNS
-        found = QueueError(said, where=self._name, hint=hint)
-        found.transient = transient
-        return found
+        return QueueError(said, where=self._name, hint=hint, transient=transient)
 
     def _refuse(self, said: str, hint: str) -> QueueError:
         """Return an error that no waiting heals."""
-        error = QueueError(said, where=self._name, hint=hint)
-        error.transient = False
-        return error
+        return QueueError(said, where=self._name, hint=hint, transient=False)
 
 
 def _credentials(secret: str, user: str) -> dict[str, Any]:

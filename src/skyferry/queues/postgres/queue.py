@@ -209,9 +209,7 @@ class PostgresQueue:
             if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError) and (
                 wrong := await self._find_lacking_rights(RIGHTS)
             ):
-                lacking = QueueError(wrong.what, where=self.name, hint=wrong.hint)
-                lacking.transient = False
-                raise lacking from error
+                raise QueueError(wrong.what, where=self.name, hint=wrong.hint, transient=False) from error
             raise
 
     async def _find_lacking_rights(self, rights: Sequence[str]) -> Wrong | None:
