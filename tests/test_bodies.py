@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from skyferry.bodies import FEW, KEPT, LARGE, BufferPool
+from skyferry.bodies import BUFFERS, LARGE, BufferPool
 from skyferry.model import Attributes, Checksums
 from skyferry.stores.local.store import LocalStore
 
@@ -32,17 +32,29 @@ def test_memory_is_used_again_once_nothing_refers_to_it() -> None:
     assert len(other) == len(second) == LARGE
 
 
-@pytest.mark.parametrize(("size", "kept"), [(LARGE, KEPT // LARGE), (KEPT, FEW)])
-def test_little_is_kept_and_nothing_by_an_idle_pool(size: int, kept: int) -> None:
+def test_a_pool_has_no_more_than_was_in_use_at_once_and_nothing_while_idle() -> None:
+    """So the memory of parts that have passed serves the next ones, and the budget of those in use bounds all of it."""
     pool = BufferPool()
-    views = [pool.allocate(size) for _ in range(kept + 3)]
+    views = [pool.allocate(2 * LARGE) for _ in range(4)]
     last = views.pop()
     views.clear()
-    assert len(pool._free) == kept
-    assert len(pool.allocate(size // 2)) == size // 2
-    del last
+    assert held(pool) == 8 * LARGE
+    views = [pool.allocate(2 * LARGE) for _ in range(3)]
+    assert not pool._free, "each was used again"
+    views.clear()
+    larger = pool.allocate(5 * LARGE)
+    assert held(pool) <= 8 * LARGE, "what does not fit makes room"
+    del last, larger
     assert not pool._free
     assert not pool._used
+    again = pool.allocate(LARGE)
+    assert held(pool) == LARGE, "what was in use before counts no longer"
+    del again
+
+
+def held(pool: BufferPool) -> int:
+    """Return the bytes that are in use, or kept."""
+    return pool._lent + sum(map(len, pool._free))
 
 
 def test_threads_never_share_memory() -> None:
@@ -109,3 +121,16 @@ async def test_a_cancelled_read_keeps_its_memory(tmp_path: Path) -> None:
         await asyncio.gather(cancelled, return_exceptions=True)
         assert found.data == content[LARGE : 3 * LARGE]
     await store.close()
+
+
+async def test_stores_share_the_memory_as_they_share_the_budget(tmp_path: Path) -> None:
+    """Otherwise each would keep as much as it once had in use."""
+    stores = [LocalStore(name, tmp_path, threads=1) for name in "ab"]
+    await stores[0].write("k", bytes(LARGE), Attributes(), Checksums())
+    gc.collect()
+    before = BUFFERS._lent
+    found = [await store.read("k", 0, LARGE) for store in stores]
+    assert BUFFERS._lent == before + 2 * LARGE
+    assert [len(each.data) for each in found] == [LARGE, LARGE]
+    for store in stores:
+        await store.close()

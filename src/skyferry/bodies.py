@@ -16,8 +16,6 @@ from skyferry.frozen import dataclass
 
 PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory, the default, has dearer page faults
 LARGE = 2**20  # bytes; the C library maps fresh memory for each allocation from this size on
-FEW = 2  # free memories that a pool keeps whatever their size: parts that have passed make room for the next
-KEPT = 16 * 2**20  # bytes of free memory up to which it keeps more: pieces of parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +36,48 @@ async def collect(body: StreamedBody) -> bytes:
 
 
 class BufferPool:
-    """The memory of one reader of large ranges.
+    """Memory of large ranges.
 
     Memory returns when nothing refers to it any more. So neither a cancelled caller nor a thread that outlives it can write into
-    memory that is in use elsewhere. A pool of which nothing is in use keeps nothing.
+    memory that is in use elsewhere. A pool has no more memory than was in use at the same time, and none once nothing is in use.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a collection of garbage may return memory at any point
-        self._free: list[mmap.mmap] = []
+        self._free: list[mmap.mmap] = []  # the last used comes last: caches of the processor may have it
         self._used: dict[int, weakref.ref[ctypes.Array[ctypes.c_char]]] = {}  # by a number
+        self._lent = self._most = 0  # bytes in use: now, and at most since nothing was
 
     def allocate(self, size: int) -> memoryview:
         """Return memory for `size` bytes with any content."""
         with self._lock:
-            fitting = (n for n, memory in enumerate(self._free) if size <= len(memory) <= 2 * size)
+            fitting = (n for n in reversed(range(len(self._free))) if size <= len(self._free[n]) <= 2 * size)
             found = next(fitting, None)
             memory = mmap.mmap(-1, size, flags=PRIVATE) if found is None else self._free.pop(found)
             lent = (ctypes.c_char * len(memory)).from_buffer(memory)
             number = id(memory)
             self._used[number] = weakref.ref(lent, lambda _: self._take_back(number, memory))
+            self._lent += len(memory)
+            self._most = max(self._most, self._lent)
+            self._drop_excess()
         return memoryview(lent).cast("B")[:size]
 
     def _take_back(self, number: int, memory: mmap.mmap) -> None:
         with self._lock:
             del self._used[number]
+            self._lent -= len(memory)
+            self._free.append(memory)
             if not self._used:
-                self._free.clear()
-            elif len(self._free) < FEW or sum(map(len, self._free)) + len(memory) <= KEPT:
-                self._free.append(memory)
+                self._most = 0
+            self._drop_excess()
+
+    def _drop_excess(self) -> None:
+        excess = self._lent + sum(map(len, self._free)) - self._most
+        while excess > 0 and self._free:
+            excess -= len(self._free.pop(0))
+
+
+BUFFERS = BufferPool()  # of this process: all stores share it, as they share the memory budget
 
 
 def as_bytes(view: memoryview) -> bytes:

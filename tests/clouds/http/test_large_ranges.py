@@ -16,7 +16,7 @@ from tests.clouds.http.test_tls import certified, trusting
 
 from skyferry.bodies import LARGE
 from skyferry.clouds.http import Http, HttpResponse
-from skyferry.clouds.http.pool import RECEIVED
+from skyferry.clouds.http.connection import FIRST
 from skyferry.clouds.http.response_parser import ResponseParser
 from skyferry.errors import ConnectionLost, StoreTimeout
 
@@ -68,7 +68,7 @@ async def test_bytes_are_received_in_place(context: ssl.SSLContext | None, monke
         first = await read(http, url)
         second = await read(http, url)
         assert first.body == second.body == BODY
-    assert copied[0] <= 2 * RECEIVED
+    assert copied[0] <= 2 * FIRST
     assert server.connections == 1
 
 

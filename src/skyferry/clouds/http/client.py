@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from skyferry.bodies import BufferPool, StreamedBody
+from skyferry.bodies import BUFFERS, StreamedBody
 from skyferry.clouds.http.limits import DOCUMENT, Limits
 from skyferry.clouds.http.plain_client import PlainClient
 from skyferry.clouds.http.request import PlainRequest, encode_request
@@ -38,7 +38,7 @@ class Http:
         # Found once: aiohttp's `trust_env` reads files in threads for each request.
         self._proxy = None if direct else proxy_of(root)
         self._slots = RequestSlots(limits.connections)
-        self._plain, self._buffers = PlainClient(limits), BufferPool()
+        self._plain = PlainClient(limits)
         self._sessions: SessionClient | None = None
 
     async def exchange(
@@ -91,7 +91,7 @@ class Http:
     async def _exchange_plain(
         self, request: PlainRequest, headers: Mapping[str, str], limit: int, working: bool
     ) -> HttpResponse:
-        parser = ResponseParser(request.method, limit, self._limits.document, self._buffers)
+        parser = ResponseParser(request.method, limit, self._limits.document, BUFFERS)
         try:
             await self._plain.exchange(request, parser, self._limits.first_byte(working))
         except StoreError as error:

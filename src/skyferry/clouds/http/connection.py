@@ -16,6 +16,8 @@ from skyferry.clouds.http.response_parser import ResponseParser
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
 from skyferry.tasks.deadlines import DeadlineSweep
 
+FIRST = 16 * 2**10  # bytes received with the head of a range: the rest goes to where it stays, these are copied
+
 
 class HttpConnection(asyncio.BufferedProtocol):
     """The client's end of a connection. The bytes of a large range are received where they stay."""
@@ -25,6 +27,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     ) -> None:
         """`shared` receives all other bytes. Connections of one event loop may share it, for they take these at once."""
         self._loop, self._sweep, self._limits, self._shared = loop, sweep, limits, shared
+        self._first = shared[:FIRST]
         self._is_direct = False  # the next bytes are received into the parser's memory
         self._transport: asyncio.Transport | None = None
         self._pieces: deque[bytes | memoryview] = deque()  # of the request, not yet given to the transport
@@ -96,9 +99,12 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=1, low=0)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        into = self._parser.vacant if self._parser is not None else None
+        parser = self._parser
+        into = parser.vacant if parser is not None else None
         self._is_direct = into is not None
-        return self._shared if into is None else into
+        if into is not None:
+            return into
+        return self._first if parser is not None and parser.may_begin_range else self._shared
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._parser is None or self._done is None or self._done.done():

@@ -63,6 +63,11 @@ class ResponseParser:
         """Memory to receive the next bytes of a large range into, and one byte more. None if other bytes are due."""
         return None if self._range is None or self.complete else self._range[self._at :]
 
+    @property
+    def may_begin_range(self) -> bool:
+        """Return True if a head is due that a large range may follow."""
+        return self._head is not None and self._buffers is not None and self._limit >= LARGE
+
     def take(self, size: int) -> None:
         """Take bytes that were received into `vacant`."""
         assert self._range is not None  # or there is no vacant memory

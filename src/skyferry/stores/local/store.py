@@ -26,7 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from skyferry.bodies import BufferPool, StreamedBody
+from skyferry.bodies import BUFFERS, StreamedBody
 from skyferry.errors import (
     InvalidKey,
     ObjectNotFound,
@@ -104,7 +104,7 @@ class LocalStore:
         self._on_unreadable, self._on_special = on_unreadable, on_special
         self._writer = LocalWriter(self._bucket, name)
         self._lane, self._threads = Lane(f"store-{name}", self._bucket.first_root), Threads(f"store-{name}", threads)
-        self._buffers, self._closed = BufferPool(), False
+        self._closed = False
 
     async def head(self, key: str) -> ObjectMeta:
         return await self._do(0, self._steps(key, stepless(self._head), key))
@@ -253,7 +253,7 @@ class LocalStore:
             if version and version != version_of(stat):
                 raise VersionChanged(where=f"{self.name} {key}")
             wanted = max(0, min(length, stat.st_size - start))
-            data = read_range(file, start, wanted, self._buffers)
+            data = read_range(file, start, wanted, BUFFERS)
             after = os.fstat(file)
             if len(data) != wanted or (after.st_size, after.st_mtime_ns) != (stat.st_size, stat.st_mtime_ns):
                 raise VersionChanged("it changed while it was read", where=f"{self.name} {key}")
