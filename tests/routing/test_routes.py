@@ -10,7 +10,7 @@ import pytest
 from skyferry.config.settings import Settings
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Priority, Provider, transfer_id
-from skyferry.routing.routes import Routes
+from skyferry.routing.routes import FAIL, Routes
 
 
 def routes(*given: dict[str, Any], **settings: Any) -> Routes:
@@ -137,6 +137,13 @@ def test_the_bucket_of_an_event_may_differ_from_the_folder() -> None:
     [transfer] = compiled.match(created(source=ObjectRef(Provider.FILE, "named", "k")))
     assert (transfer.source_store, transfer.store) == ("in", "out")
     assert compiled.route("r").destination == (Provider.MEMORY, "o")
+
+
+@pytest.mark.parametrize(("unfit", "usual"), [({}, True), ({"headers": "fail"}, True), ({"tags": "drop"}, False)])
+def test_the_usual_handling_of_unfit_attributes_is_one_object(unfit: dict[str, str], usual: bool) -> None:
+    """Each copy looks for this object, and does not compare settings."""
+    (route,) = routes({"unfit": unfit})
+    assert (route.unfit is FAIL) is usual
 
 
 def test_a_route_is_found_by_name() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from enum import Enum, auto
@@ -41,7 +40,7 @@ class QueueState:
     notifier: Notifier = field(default_factory=Notifier)
     _entries: dict[str, _Entry] = field(default_factory=dict)  # by id, in the order sent
     _ids: dict[str, str] = field(default_factory=dict)  # by dedup id
-    _count: Counter[_MessageState] = field(default_factory=Counter)
+    _count: dict[_MessageState, int] = field(default_factory=lambda: dict.fromkeys(_MessageState, 0))
     # Heaps of (rank or time, serial, id). Outdated entries of a message are skipped.
     _ready: list[tuple[float, int, str]] = field(default_factory=list)
     _hidden: list[tuple[float, int, str]] = field(default_factory=list)

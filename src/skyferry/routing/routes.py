@@ -27,6 +27,9 @@ from skyferry.routing.patterns import Template, compile_glob
 from skyferry.routing.rules import RouteRefusal, Rule, UnroutedEvent, compile_rules, find_refusal
 
 NO_MARKS: Mapping[str, str] = MappingProxyType({})
+FAIL = (
+    UnfitSettings()
+)  # the usual handling: routes have this very object, which is found for each copy without comparing
 _EVERYTHING = Template.compile("{key}")
 
 
@@ -53,7 +56,7 @@ class Route:
     storage_class: str | Mapping[str, str] = ""
     guess_content_type: bool = True
     folder_markers: Literal["copy", "skip"] = "copy"
-    unfit: UnfitSettings = field(default_factory=UnfitSettings)
+    unfit: UnfitSettings = FAIL
     allow_loopback: bool = False  # an object may return to a store where it has been
     directed: bool = False  # an event may name its destination key, within the route's filter and key space
     ring: bool = False  # part of a ring that keeps stores alike: the latest write wins
@@ -221,11 +224,13 @@ class Routes:
 
 def find_directed_route(routes: Sequence[Route], source: ObjectRef, wanted: ObjectRef) -> Route:
     """Return the first of these routes that lets an event direct this source to this key. Raises EventError."""
-    directed = [r for r in routes if r.directed]
-    taking = [r for r in directed if r.takes(source.key)]
-    for route in taking:
+    for route in routes:
+        if not (route.directed and route.takes(source.key)):
+            continue
         if wanted.key.startswith(route.template.start(source.bucket, route.prefix)):
             return route
+    directed = [r for r in routes if r.directed]
+    taking = [r for r in directed if r.takes(source.key)]
     names = ", ".join(r.name for r in taking or directed or routes)
     if not directed:
         raise EventError(
@@ -299,7 +304,7 @@ def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]
             storage_class=route.storage_class,
             guess_content_type=route.guess_content_type,
             folder_markers=route.folder_markers,
-            unfit=route.unfit,
+            unfit=FAIL if route.unfit == FAIL else route.unfit,
             allow_loopback=route.allow_loopback,
             directed=route.directed,
             ring=route.ring == "allow",

@@ -87,14 +87,17 @@ async def test_the_same_object_again_does_not_lengthen_the_cool_down() -> None:
 async def test_throttling_of_a_folder_refuses_only_its_objects() -> None:
     clock = ManualClock()
     breaker = Breaker(BreakerPolicy(failures=3), clock)
+    assert breaker.find_troubled("hot/x") == []
     for n in range(50):
         breaker.record_throttle("write", f"hot/{n}", None)
+    assert (len(breaker.find_troubled("hot/x")), breaker.find_troubled("cold/x")) == (1, [])
     assert breaker.time_to_trial() == 0
     assert (breaker.time_refused("hot/x"), breaker.time_refused("cold/x")) == (5.0, 0.0)
     assert breaker.throttled == 1
     for folder in "abc":
         breaker.record_throttle("write", f"{folder}/x", None)
     assert breaker.time_refused("cold/x") == 5.0, "many folders in a row are the store"
+    assert (len(breaker.find_troubled("hot/x")), breaker.find_troubled("cold/x")) == (2, [breaker])
     breaker.record_answer("write", "hot/x")
     assert (breaker.time_refused("hot/x"), breaker.throttled) == (0.0, 0)
 

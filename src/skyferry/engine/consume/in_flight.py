@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import field
 
@@ -124,6 +124,8 @@ class KeyQueue:
 
     def pop_newest(self) -> TransferTask:
         """Remove and return the next task."""
+        if len(self.tasks) == 1:
+            return self.tasks.pop()
         best = max(self.tasks, key=_newness)
         self.tasks.remove(best)
         return best
@@ -146,7 +148,7 @@ class InFlight:
         self.claiming: dict[Key, int] = {}  # keys with a claim in flight
         self.released_fences: dict[Key, int] = {}  # of those, the fence with which the key was released meanwhile
         self.arrivals = 0  # number of tasks so far
-        self.mean_sizes: dict[str, MeanSize] = {}  # by queue name
+        self.mean_sizes = defaultdict[str, MeanSize](MeanSize)  # by queue name
         self._reserved = 0
 
     @property
@@ -224,7 +226,7 @@ class InFlight:
         """Note how many bytes a message asks to copy. The mean counts it when it is received, and not after each wait."""
         leased.size = sum_sizes(transfers)
         if leased.size is not None and not leased.waits:
-            self.mean_sizes.setdefault(leased.queue.name, MeanSize()).add(leased.size)
+            self.mean_sizes[leased.queue.name].add(leased.size)
 
     def backlog(self) -> dict[str, QueueBytes]:
         """Return the bytes of each queue's messages in flight. One without a declared size counts as the mean."""

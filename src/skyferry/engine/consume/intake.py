@@ -110,9 +110,9 @@ class Intake:
             name = _piece_id(leased, event.event_id) if piece else _message_id(leased)
             found.letters.append(self._unreadable(leased, error, piece or leased.body, name))
             return
-        otherwise = list({other.id: other for transfer in transfers for other in transfer.otherwise}.values())
-        if leased.both_readings or any(other.id == leased.letter for other in otherwise):
-            transfers += otherwise
+        otherwise = {other.id: other for transfer in transfers for other in transfer.otherwise}
+        if otherwise and (leased.both_readings or leased.letter in otherwise):
+            transfers += otherwise.values()
         if transfers:
             self._reporter.report_event(leased.queue.name, event)
             found.transfers += [replace(t, asked=True) for t in transfers] if leased.asked else transfers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import field, replace
 from functools import partial
 
@@ -101,7 +101,7 @@ class SerialExecutor:
             )
         route = self._context.routes[task.transfer.route]
         circuits = self._trials.find_circuits(task.transfer)
-        if wait := max((circuit.time_to_trial() for circuit in circuits), default=0.0):
+        if circuits and (wait := max(circuit.time_to_trial() for circuit in circuits)):
             return Released(wait * (1 + self._context.random.random() / 4))
         task.attempt, task.checked_after = (
             Attempt(claim, slot, key_queue.uploads, self.saver.put, task.lease),
@@ -109,22 +109,22 @@ class SerialExecutor:
         )
         self._reporter.report_claim(task.transfer, claim.attempt)
         began = self._context.clock.monotonic()
-        with ExitStack() as probes:
-            for circuit in circuits:
-                if circuit.begin_transfer():
-                    probes.callback(circuit.end_probe)
-            try:
-                return await task.lease.run(partial(self._copier.run, task.attempt, route))
-            except Fenced:
-                raise
-            except LedgerError as error:  # an upload could not be recorded: this is no fault of the object
-                self._reporter.report_ledger_failure(task.transfer, error)
-                return Released(1.0)
-            except SkyferryError as error:
-                await self._check_store(error, began)
-                return self._failed(task, claim, error, began)
-            except Exception as bug:  # noqa: BLE001 - a bug must not lose the object: it is reported, and retried
-                return self._failed(task, claim, InternalError(f"{type(bug).__name__}: {bug}"), began)
+        probes = [circuit for circuit in circuits if circuit.begin_transfer()]
+        try:
+            return await task.lease.run(partial(self._copier.run, task.attempt, route))
+        except Fenced:
+            raise
+        except LedgerError as error:  # an upload could not be recorded: this is no fault of the object
+            self._reporter.report_ledger_failure(task.transfer, error)
+            return Released(1.0)
+        except SkyferryError as error:
+            await self._check_store(error, began)
+            return self._failed(task, claim, error, began)
+        except Exception as bug:  # noqa: BLE001 - a bug must not lose the object: it is reported, and retried
+            return self._failed(task, claim, InternalError(f"{type(bug).__name__}: {bug}"), began)
+        finally:
+            for circuit in probes:
+                circuit.end_probe()
 
     async def _check_store(self, error: SkyferryError, began: float) -> None:
         """Look at the object of a failed request, if nothing else has shown since `began` that its store responds."""
@@ -212,6 +212,12 @@ class SerialExecutor:
 
     def _recorded(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> float | None:
         self._reporter.report_outcome(task.transfer, task.claim.attempt if task.claim else 0, outcome)
+        if key_queue.tasks:  # otherwise the queue ends before anything is awaited, with all that it knows
+            self._remember(key_queue, task, outcome)
+        return self._context.clock.time() + outcome.delay if isinstance(outcome, Retry | Released) else None
+
+    def _remember(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> None:
+        """Keep what the next tasks of the queue need not look up."""
         key_queue.source_checks.record(task.transfer, task.checked_after, outcome)
         if isinstance(outcome, Done):
             old = key_queue.placement or (task.claim.placement if task.claim else None)
@@ -222,7 +228,6 @@ class SerialExecutor:
             key_queue.placement = placed if merged == placed.positions else replace(placed, positions=merged)
         elif isinstance(outcome, Skipped) and key_queue.placement:
             key_queue.placement = key_queue.placement.with_positions(outcome.positions)
-        return self._context.clock.time() + outcome.delay if isinstance(outcome, Retry | Released) else None
 
     async def _undo(self, task: TransferTask, outcome: Outcome) -> None:
         """Undo a write that was made under the lease but not recorded. It needs no lease: it deletes only that version."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import inf
 
-from skyferry.engine.consume.in_flight import InFlight, LeasedMessage, WaitingTransfer
+from skyferry.engine.consume.in_flight import InFlight, LeasedMessage
 from skyferry.engine.context import EngineContext
 from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerState, Circuit
 from skyferry.model import Transfer
@@ -24,8 +24,10 @@ class Trials:
         self._context, self._waiting = context, in_flight.waiting
 
     def find_circuits(self, transfer: Transfer) -> list[Circuit]:
-        """Return the circuits that a transfer has to pass."""
-        return self._find(WaitingTransfer.of(transfer).folders)
+        """Return the circuits that a transfer has to pass and that are not closed."""
+        ends = (transfer.source_store, transfer.source.key), (transfer.store, transfer.key)
+        breakers = self._context.breakers
+        return [circuit for store, key in ends if store in breakers for circuit in breakers[store].find_troubled(key)]
 
     def pause(self) -> float:
         """Return the seconds for which nothing should be received: no route could be worked on."""

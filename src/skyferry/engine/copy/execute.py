@@ -48,10 +48,10 @@ class SingleRequest:
     async def run(self, plan: CopyPlan) -> Written | Skipped:
         context, transfer = plan.context, plan.context.transfer
         traits, known = context.destination.traits, plan.found.checksums
-        proven = Checksums()
+        proven: Checksums | None = None
         if len(plan.data) > INLINE:
             proven = digests_that_prove(traits, known, transfer.checksums, context.claim.attempt)
-        if list_digests(proven):
+        if proven and list_digests(proven):
             computed = Checksums(crc32c=crc32c(plan.data))
             sent = replace(proven, crc32c=computed.crc32c)
         else:

@@ -69,7 +69,7 @@ def make_provenance(
     mine = {
         "skyferry-source": format_source(transfer.source),
         "skyferry-position": str(source.position or ""),
-        "skyferry-version": quote(source.version),
+        "skyferry-version": _quote(source.version),
         "skyferry-attributes": carried,
         "skyferry-transfer": transfer.id,
         "skyferry-via": ",".join((*read_provenance(source).via, route.source_mark)[-HOPS:])
@@ -103,7 +103,7 @@ def digest_attributes(attributes: Attributes) -> str:
     Storage class and permissions do not count: a change of these alone is not copied. Nor does provenance, which each copy has
     its own.
     """
-    user = sorted(item for item in attributes.metadata.items() if item[0] not in NAMES)
+    user = sorted([item for item in attributes.metadata.items() if item[0] not in NAMES])
     texts = (
         attributes.content_type,
         attributes.content_encoding,
@@ -131,7 +131,7 @@ def find_loop(source: ObjectMeta, route: Route, destination: ObjectRef) -> str:
     provenance = read_provenance(source)
     if len(provenance.via) >= HOPS:
         return "hops"
-    if route.allow_loopback:
+    if route.allow_loopback or provenance is _NONE:
         return ""
     if provenance.via and route.store_mark:
         return "loop" if route.store_mark != route.source_mark and route.store_mark in provenance.via else ""

@@ -23,8 +23,15 @@ def digests_to_verify(found: Checksums, event: Checksums = NONE) -> frozenset[st
 
     That of the event is not needed if it can be compared with what the source declares, as `verify_source` does.
     """
-    declarations = (found,) if event.comparable_with(found) else (found, event)
-    return frozenset(name for sums in declarations for name in [n for n in DIGESTS if getattr(sums, n)][:1])
+    cheapest = _find_cheapest(found)
+    return cheapest if event.comparable_with(found) else cheapest | _find_cheapest(event)
+
+
+def _find_cheapest(checksums: Checksums) -> frozenset[str]:
+    for name in DIGESTS:
+        if getattr(checksums, name):
+            return frozenset((name,))
+    return frozenset()
 
 
 def digest_returned(traits: Traits) -> frozenset[str]:
@@ -49,7 +56,13 @@ def verify_source(transfer: Transfer, found: ObjectMeta, read: Checksums) -> Che
                 where=f"{transfer.source_store} {found.key}",
                 hint="" if declared is found.checksums else "the object may have been overwritten since the event",
             )
-    return Checksums(**{n: getattr(found.checksums, n) or getattr(event, n) for n in DIGESTS})
+    store = found.checksums
+    return Checksums(
+        crc32c=store.crc32c or event.crc32c,
+        sha256=store.sha256 or event.sha256,
+        md5=store.md5 or event.md5,
+        crc64nvme=store.crc64nvme or event.crc64nvme,
+    )
 
 
 async def verify_destination(store: ObjectStore, key: str, size: int, sent: Checksums, written: ObjectMeta) -> None:

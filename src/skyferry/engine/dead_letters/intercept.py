@@ -71,7 +71,8 @@ class InterceptingQueue(QueueDecorator):
     async def receive(self, limit: int, wait: float) -> list[Message]:
         """As in EventQueue. Raises LedgerError too."""
         messages = await self.inner.receive(limit, wait)
-        marked = [m for m in messages if any(name.startswith(letter_attributes.PREFIX) for name, _ in m.attributes)]
+        named = [m for m in messages if m.attributes]
+        marked = [m for m in named if any(name.startswith(letter_attributes.PREFIX) for name, _ in m.attributes)]
         if not marked:
             return messages
         try:

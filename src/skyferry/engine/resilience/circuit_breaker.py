@@ -150,6 +150,11 @@ class Breaker(Circuit):
         super().__init__(policy, clock)
         self._folders: dict[int, Circuit] = {}
 
+    def find_troubled(self, key: str) -> list[Circuit]:
+        """Return the circuits that requests for this object pass and that are not closed."""
+        circuits = (self, self.folder(hash_folder(key))) if self._folders else (self,)
+        return [circuit for circuit in circuits if circuit is not None and circuit.state is not BreakerState.CLOSED]
+
     def folder(self, number: int) -> Circuit | None:
         """Return the circuit of a folder (`hash_folder`) if requests in it are throttled."""
         return self._folders.get(number) if self._folders else None
@@ -161,8 +166,9 @@ class Breaker(Circuit):
 
     def time_refused(self, key: str) -> float:
         """Return the seconds for which requests for this object are still refused; 0 = not at all."""
-        folder = self.folder(hash_folder(key)) if self._folders else None
-        return max(self.time_open(), folder.time_open() if folder else 0.0)
+        if self.state is BreakerState.CLOSED and not self._folders:
+            return 0.0
+        return max((circuit.time_open() for circuit in self.find_troubled(key)), default=0.0)
 
     def record_answer(self, side: str, key: str) -> None:
         super().record_answer(side, key)
@@ -223,7 +229,8 @@ class CircuitBreakingStore(StoreDecorator):
             raise
         before = breaker.state
         breaker.record_answer(operation.side, key)
-        self._report(before)
+        if breaker.state is not before:
+            self._report(before)
         return answer
 
     def _report(self, before: BreakerState) -> None:

@@ -41,7 +41,12 @@ class InstrumentedStore(StoreDecorator):
             now = self._clock.monotonic()
             duration = now - began
             if self._limit is not None:
-                self._adapt(self._limit, problem, (operation.name, (moved // SMALL).bit_length(), error), duration, now)
+                if problem is None or not problem.outage:
+                    self._limit.record((operation.name, (moved // SMALL).bit_length(), error), duration, now)
+                elif isinstance(
+                    problem, Throttled
+                ):  # a lost connection or a timeout says nothing of the store's capacity
+                    self._limit.record_throttle(now)
             self._observer.on(
                 Record(
                     "store.request",
@@ -52,13 +57,3 @@ class InstrumentedStore(StoreDecorator):
                     error=error,
                 )
             )
-
-    @staticmethod
-    def _adapt(
-        limit: ConcurrencyLimit, problem: SkyferryError | None, kind: tuple[object, ...], duration: float, now: float
-    ) -> None:
-        """Pass on what a request says of the store's capacity. A lost connection or a timeout says nothing."""
-        if problem is None or not problem.outage:
-            limit.record(kind, duration, now)
-        elif isinstance(problem, Throttled):
-            limit.record_throttle(now)

@@ -37,8 +37,8 @@ class PendingRequest:
 
     __slots__ = ("_cancelling", "_task", "deadline", "due", "expired")
 
-    def __init__(self, due: float, deadline: float) -> None:
-        task = asyncio.current_task()
+    def __init__(self, loop: asyncio.AbstractEventLoop, due: float, deadline: float) -> None:
+        task = asyncio.current_task(loop)
         assert task is not None  # a coroutine runs in a task
         self.due, self.deadline, self.expired = due, deadline, False
         self._task, self._cancelling = task, task.cancelling()
@@ -76,7 +76,7 @@ class PendingRequests:
         loop = asyncio.get_running_loop()
         if self._sweep is None or self._loop is not loop:
             self._loop, self._sweep = loop, DeadlineSweep(loop)
-        request = PendingRequest(due, loop.time() + timeout)
+        request = PendingRequest(loop, due, loop.time() + timeout)
         self._sweep.watch(request)
         return request
 

@@ -21,8 +21,8 @@ from urllib.parse import quote
 
 from skyferry.config.settings import Handling, UnfitSettings
 from skyferry.model import AttributeLimits, Attributes, Traits
+from skyferry.routing.routes import FAIL
 
-FAIL = UnfitSettings()
 _PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _NAME = re.compile(r"[!#$&'*+.^_`|~0-9a-z-]")  # of RFC 9110, 5.6.2, but for the percent sign
 _PARAMETER = re.compile(r""";\s*([^\s=;*]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)""")
