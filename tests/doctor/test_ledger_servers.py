@@ -14,7 +14,7 @@ from skyferry.doctor.check import Check, CheckState, CheckSubject
 from skyferry.doctor.ledger.files import check_ledger, check_server
 from skyferry.doctor.ledger.records import check_records
 from skyferry.errors import LedgerError
-from skyferry.ledgers.postgres.status import describe_server
+from skyferry.ledgers.postgres.status import LARGE, check_log, describe_server
 from skyferry.ports.inspection import LedgerFacts, Unknown
 from skyferry.postgres.address import parse_postgres
 from skyferry.postgres.schema import SchemaState
@@ -136,6 +136,43 @@ def test_a_pooler_and_missing_rights_are_noticed() -> None:
         replace(address, pooler="transaction"), facts, [], SchemaState("skyferry", 4, (), may_apply=False)
     )
     assert (expected.wrong, expected.doubtful) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("compression", "size", "said"),
+    [
+        ("off", LARGE, "wal_compression is off, and the ledger has 1.0 GiB: most of its log is images of pages"),
+        ("pglz", 3 * LARGE, "wal_compression is pglz, and the ledger has 3.0 GiB: most of its log is images of pages"),
+        ("lz4", LARGE, ""),
+        ("zstd", LARGE, ""),
+        ("off", LARGE - 1, ""),
+    ],
+)
+def test_a_large_ledger_wants_a_compressed_log(compression: str, size: int, said: str) -> None:
+    assert [each.what for each in check_log(compression, size)] == [said] * bool(said)
+
+
+async def test_the_size_of_a_ledger_is_compared_with_the_settings_of_the_log(
+    tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no fault. Servers before PostgreSQL 15, and those built without lz4, have no better setting."""
+    monkeypatch.setenv("PGPASSWORD", postgres_server.password)
+    name = postgres_server.create_database()
+    found = settings(f"postgresql://{postgres_server.user}@{postgres_server.address}/{name}", tmp_path)
+    async with build_service(found, Heard()):
+        pass
+    knows = postgres_server.run(
+        "SELECT count(*) FROM pg_settings WHERE name = 'wal_compression' AND 'lz4' = ANY(enumvals)"
+    )
+
+    async def list_doubts() -> list[str]:
+        checks = await check_ledger(Opener(found))
+        return [each.detail for each in checks if (each.name, each.state) == ("settings", CheckState.UNKNOWN)]
+
+    assert await list_doubts() == []
+    monkeypatch.setattr("skyferry.ledgers.postgres.status.LARGE", 8192)
+    doubts = await list_doubts()
+    assert ["wal_compression is off" in each for each in doubts] == [True] * int(knows)
 
 
 @pytest.mark.parametrize(

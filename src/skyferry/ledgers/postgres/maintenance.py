@@ -10,7 +10,12 @@ from typing import Any
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers.postgres.database import HISTORY, LedgerDatabase
 from skyferry.ledgers.postgres.ledger import PostgresLedger
-from skyferry.ledgers.postgres.status import check_older_programs, describe_server, read_status
+from skyferry.ledgers.postgres.status import (
+    check_older_programs,
+    describe_server,
+    find_costly_settings,
+    read_status,
+)
 from skyferry.ports.inspection import LedgerFacts
 from skyferry.ports.ledger import Backup, Ledger, LedgerRecords, LedgerStatus
 from skyferry.postgres.pool import Connection, PostgresPool
@@ -78,9 +83,10 @@ class PostgresLedgerMaintenance:
             facts = await db.run(read_server_facts)
             unsafe = await db.run(find_unsafe_settings)
             state = await db.run(lambda connection: read_schema_state(connection, self._schema, HISTORY))
+            costly = await db.run(lambda connection: find_costly_settings(connection, self._schema))
             lacking = await db.run(lambda connection: find_lacking_rights(connection, self._schema, HISTORY))
         wrong = [*unsafe, lacking] if lacking else unsafe
-        return describe_server(self._address, facts, wrong, state)
+        return describe_server(self._address, facts, wrong, state, costly)
 
     async def back_up(self, target: Path) -> Backup:
         """Raise SkyferryError: the tools of the server do it, as of one moment and while the service runs."""

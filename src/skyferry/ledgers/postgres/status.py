@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.codec import STATES
@@ -18,6 +18,8 @@ from skyferry.sql.schema_steps import SchemaStep
 
 SQL = load_statements(__package__, "maintenance.sql")
 MIGRATE = ("`skyferry ledger migrate --create`", "`skyferry ledger migrate`")  # if it is missing, if it is older
+LARGE = 2**30  # bytes of a ledger from which images of pages are most of the log
+WITHOUT_LZ4 = ("off", "on", "pglz")  # "on" is pglz, which takes several times the CPU of lz4
 COUNTS = load_statements(__package__, "queries.sql")["counts"]
 
 
@@ -45,11 +47,28 @@ async def check_older_programs(connection: Connection, step: SchemaStep) -> None
         raise LedgerError(f"step {step} waits for older programs: {', '.join(older)}", hint=hint)
 
 
+async def find_costly_settings(connection: Connection, schema: str) -> list[Wrong]:
+    """Return the settings that make a large ledger slower than it could be."""
+    found = await connection.fetchrow(SQL["log"], schema)
+    return list(check_log(*found)) if found else []
+
+
+def check_log(compression: str, size: int) -> Iterator[Wrong]:
+    """Yield what is wrong with `wal_compression` for a schema of so many bytes, if the server knows lz4. Pure."""
+    if size >= LARGE and compression in WITHOUT_LZ4:
+        what = f"wal_compression is {compression}, and the ledger has {size / 2**30:,.1f} GiB: most of its log is images of pages"
+        yield Wrong(what, "Set wal_compression = lz4: it halves the log.")
+
+
 def describe_server(
-    address: PostgresAddress, facts: ServerFacts, unsafe: Sequence[Wrong], state: SchemaState
+    address: PostgresAddress,
+    facts: ServerFacts,
+    unsafe: Sequence[Wrong],
+    state: SchemaState,
+    costly: Sequence[Wrong] = (),
 ) -> LedgerFacts:
     """Return what `doctor` checks. Pure."""
-    wrong, doubtful = list(unsafe), []
+    wrong, doubtful = list(unsafe), list(costly)
     if not facts.is_standby and (fault := state.find_fault(facts.who, MIGRATE[bool(state.version)])):
         wrong.append(fault)
     if facts.is_pooled and not address.pooler:

@@ -20,6 +20,13 @@ WHERE counted IS DISTINCT FROM coalesce(found, 0)
 SELECT current_setting('server_version'), coalesce(sum(pg_total_relation_size(c.oid)), 0)
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'
 
+-- name: log
+-- If the server can compress images of pages in its log by lz4: its setting, and the bytes of all tables of the schema $1
+SELECT setting, (
+    SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'
+) FROM pg_settings WHERE name = 'wal_compression' AND 'lz4' = ANY(enumvals)
+
 -- name: older_programs
 -- Connections to this database of programs that know a version older than $1. Behind a pooler they have no name
 SELECT count(*) || ' connections ' || CASE application_name WHEN '' THEN 'without a name' ELSE 'of ' || application_name END
