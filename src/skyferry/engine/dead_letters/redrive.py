@@ -10,6 +10,7 @@ from skyferry.errors import CannotSend, LedgerError, QueueError
 from skyferry.frozen import dataclass
 from skyferry.ports import (
     Clock,
+    DeadLetter,
     DeadLetterRef,
     DeadLetters,
     Depth,
@@ -35,19 +36,18 @@ class RedriveQueue:
         """`poll` is the time between requests to the ledger, in seconds."""
         self.name, self.lease, self.traits = "redrive", lease, QueueTraits()
         self._ledger, self._clock, self._poll = ledger, clock, poll
+        self._due = 0.0  # monotonic time of the next request to the ledger
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         deadline = self._clock.monotonic() + wait
-        while True:
-            try:
-                redriven = await self._ledger.take_letters(Purpose.REDRIVE, limit, self.lease)
-            except LedgerError as error:
-                raise QueueError(error.message, where=error.where, hint=error.hint) from error
-            if redriven or (left := deadline - self._clock.monotonic()) <= 0:
-                break
-            await self._clock.sleep(min(self._poll, left))
-            if left <= self._poll:
-                break  # the next receive looks at once
+        redriven: list[DeadLetter] = []
+        while not redriven:
+            if (pause := self._due - self._clock.monotonic()) > 0:
+                left = max(0.0, deadline - self._clock.monotonic())
+                await self._clock.sleep(min(pause, left))
+                if left < pause:
+                    break
+            redriven = await self._take(limit)
         now = self._clock.time()
         return [
             Message(
@@ -65,6 +65,14 @@ class RedriveQueue:
             )
             for letter in redriven
         ]
+
+    async def _take(self, limit: int) -> list[DeadLetter]:
+        try:
+            redriven = await self._ledger.take_letters(Purpose.REDRIVE, limit, self.lease)
+        except LedgerError as error:
+            raise QueueError(error.message, where=error.where, hint=error.hint) from error
+        self._due = 0.0 if redriven else self._clock.monotonic() + self._poll
+        return redriven
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         await self._finish(messages, max(self.lease, seconds))
