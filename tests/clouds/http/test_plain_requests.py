@@ -15,7 +15,7 @@ from tests.clouds.http.test_response_parser import GOOD, IRREGULAR
 from skyferry.clouds.http.connection import HttpConnection
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.pool import ConnectionPool
-from skyferry.clouds.http.request import HttpOrigin, PlainRequest
+from skyferry.clouds.http.request import HttpOrigin, PlainRequest, encode_request
 from skyferry.clouds.http.response_parser import ResponseParser
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
 from skyferry.tasks.deadlines import DeadlineSweep
@@ -310,6 +310,21 @@ async def test_what_would_add_a_header_is_never_sent() -> None:
         finally:
             await http.close()
     assert not any(b"Evil" in request for request in server.requests)
+
+
+def test_the_length_of_the_body_replaces_one_that_is_given() -> None:
+    for headers in ({"Content-Length": "9", "X": "%s"}, {"X": "%s", "content-length": "9"}):
+        request = encode_request("PUT", "http://named/a", headers, (b"o", b"k"))
+        assert request is not None
+        lines = request.head.decode().split("\r\n")
+        assert lines[:3] == ["PUT /a HTTP/1.1", "X: %s", "host: named"]
+        assert lines[4:] == ["content-length: 2", "", ""]
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\0", "\udc80"])
+def test_a_header_with_a_character_that_ends_it_is_not_encoded(end: str) -> None:
+    assert encode_request("PUT", "http://named/a", {"x": "a", "y": f"{end}a"}, ()) is None
+    assert encode_request("PUT", "http://named/a", {"x": "a", f"y{end}": "a"}, ()) is None
 
 
 async def test_ipv6_and_default_headers() -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skyferry.bodies import LARGE, BufferPool
-from skyferry.clouds.http.response_parser import HEAD, INTERIM, ResponseParser
+from skyferry.clouds.http.response_parser import BYTES, HEAD, INTERIM, ResponseParser
 from skyferry.errors import ConnectionLost, StoreError
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -168,12 +168,13 @@ def test_no_error_repeats_what_the_server_says() -> None:
         assert "PLANTED" not in str(refused.value)
 
 
-def h11_reads(data: bytes) -> tuple[int, bytes] | None:
-    """Return what h11 makes of a whole connection: a status and a body, or None if it refuses it."""
+def h11_reads(data: bytes) -> tuple[int, dict[str, str], bytes] | None:
+    """Return what h11 makes of a whole connection: a status, the first value of each name and a body, or None if it refuses it."""
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=2**20)
     connection.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
     connection.send(h11.EndOfMessage())
     status, body = 0, b""
+    headers: dict[str, str] = {}
     try:
         connection.receive_data(data)
         connection.receive_data(b"")
@@ -181,10 +182,12 @@ def h11_reads(data: bytes) -> tuple[int, bytes] | None:
             event = connection.next_event()
             if isinstance(event, h11.Response):
                 status = event.status_code
+                for name, value in event.headers:
+                    headers.setdefault(name.decode(), value.decode(*BYTES))
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
-                return status, body
+                return status, headers, body
             elif event in (h11.NEED_DATA, h11.PAUSED) or isinstance(event, h11.ConnectionClosed):
                 return None
     except h11.RemoteProtocolError:
@@ -196,6 +199,7 @@ PARTS = st.sampled_from(
         *(b"HTTP/1.1 ", b"HTTP/1.0 ", b"200 OK", b"204 No", b"503 ", b"100 Continue", OK, CHUNKED),
         *(b"\r\n", b"\n", b"\r", b" ", b":", b"\t", b"\0", b"\xff", b"\r\n\r\n", b"hello", b"a", b";"),
         *(b"Content-Length: ", b"content-length:", b"Transfer-Encoding: ", b"chunked", b"Connection: close"),
+        *(b"A: ", b"a:\t", b"B: b\r\n", b"b: \xc3\xa9 c \r\n", b"C:\r\n"),
         *(b"0", b"1", b"5", b"-", b"+", b"ff", b"5\r\nhello\r\n", b"0\r\n\r\n", b"Content-Length: 5\r\n\r\nhello"),
     ]
 )
@@ -214,7 +218,7 @@ def test_nothing_passes_that_h11_refuses(data: bytes, cuts: set[int]) -> None:
             parser.end()
     except StoreError:
         return
-    assert h11_reads(data) == (parser.status, parser.body)
+    assert h11_reads(data) == (parser.status, parser.headers, parser.body)
 
 
 def test_a_large_range_is_read_into_memory_that_is_used_again() -> None:

@@ -118,9 +118,9 @@ def proxy_of(url: str) -> str | None:
 def _redact_response(response: HttpResponse, sent: Mapping[str, str], url: str) -> HttpResponse:
     """Remove the secrets of the request from a document: a server or proxy may repeat them."""
     text = "\n".join(response.headers.values()).encode(*BYTES)
-    if not may_repeat_secrets(text + response.body, sent.items(), url):
+    if not may_repeat_secrets(text + response.body, sent, url):
         return response
-    secrets = find_secrets(sent.items(), url)
+    secrets = find_secrets(sent, url)
     headers = {
         name: redact_values(value.encode(*BYTES), secrets).decode(*BYTES) for name, value in response.headers.items()
     }

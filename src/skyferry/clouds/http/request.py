@@ -81,36 +81,51 @@ def encode_request(
     origin = parse_origin(f"{scheme}//{authority}")
     if origin is None or method not in METHODS or _TARGET.fullmatch(target) is None:
         return None
-    names = _check_names(tuple(headers))
-    if names is None:
+    layout = _lay_out(tuple(headers), origin.authority)
+    if layout is None:
         return None
-    lines = [f"{method} {target} HTTP/1.1"]
-    if "content-length" in names:  # that of the body counts
-        headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    if "host" not in names:
-        lines.append(f"host: {origin.authority}")
-    if "user-agent" not in names:
-        lines.append(f"user-agent: {USER_AGENT}")
+    if layout.sized:
+        others = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+        return encode_request(method, url, others, body)
+    values = "".join(headers.values())
+    if "\r" in values or "\n" in values or "\0" in values:  # they would add a header
+        return None
     stream, body = (body, ()) if isinstance(body, StreamedBody) else (None, body)
-    lines.append(f"content-length: {stream.size if stream else sum(map(len, body))}\r\n\r\n")
-    text = "\r\n".join(lines)
-    ends = len(lines) + 1
-    if text.count("\n") != ends or text.count("\r") != ends or "\0" in text:  # a value would add a header
-        return None
+    lines = layout.pieces.copy()
+    lines[1::2] = headers.values()
+    size = stream.size if stream else sum(map(len, body))
     try:
-        # A range belongs to an upload that goes on behind it.
-        idempotent = method != "POST" and "content-range" not in names
-        return PlainRequest(origin, method, text.encode(), body, idempotent, stream)
+        head = f"{method} {target} HTTP/1.1\r\n{''.join(lines)}content-length: {size}\r\n\r\n".encode()
     except UnicodeEncodeError:
         return None
+    return PlainRequest(origin, method, head, body, method != "POST" and not layout.ranged, stream)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The lines of all requests with the same names of headers."""
+
+    pieces: list[str]  # the values belong at the odd places
+    ranged: bool  # a range belongs to an upload that goes on behind it
+    sized: bool  # it has a length, but that of the body counts
 
 
 @lru_cache(1024)
-def _check_names(names: tuple[str, ...]) -> frozenset[str] | None:
-    """Return the names of headers in lower case; None if one is malformed, or affects the connection or the body's length.
+def _lay_out(names: tuple[str, ...], authority: str) -> _Layout | None:
+    """Return the layout; None if a name is malformed, or affects the connection or the body's length.
 
     Most requests have the names of one before them.
     """
     lower = frozenset(name.lower() for name in names)
-    return lower if all(map(_NAME.fullmatch, names)) and lower.isdisjoint(_FRAMING) else None
+    if not all(map(_NAME.fullmatch, names)) or not lower.isdisjoint(_FRAMING):
+        return None
+    pieces, end = [], ""
+    for name in names:
+        pieces += [f"{end}{name}: ", ""]
+        end = "\r\n"
+    pieces.append(end)
+    if "host" not in lower:
+        pieces[-1] += f"host: {authority}\r\n"
+    if "user-agent" not in lower:
+        pieces[-1] += f"user-agent: {USER_AGENT}\r\n"
+    return _Layout(pieces, "content-range" in lower, "content-length" in lower)

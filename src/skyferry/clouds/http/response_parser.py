@@ -1,7 +1,8 @@
 """Parse the response to one request. Pure: it receives bytes, and knows no connection.
 
-httptools parses the head. The end of the head and of the body are found here, to the byte: whatever follows must never pass
-for the answer to the next request. Anything irregular raises ConnectionLost. No error repeats bytes of the server.
+httptools judges the head, and it is split here: a callback for each header would take longer than both. The end of the head and of
+the body are found here, to the byte: whatever follows must never pass for the answer to the next request. Anything irregular
+raises ConnectionLost. No error repeats bytes of the server.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ HEAD = 64 * 2**10  # bytes of all heads of one response
 HEADERS = 200  # of one head
 INTERIM = 16  # responses 1xx before the final one
 BYTES = ("utf-8", "surrogateescape")  # encoding of header values, as in aiohttp
-_START, _END = b"HTTP/1.", b"\r\n\r\n"
-_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # httptools takes control characters as well
-_VERSIONS = ("1.1", "1.0")
+_END = b"\r\n\r\n"
+# httptools takes RTSP as well, and control characters in the reason.
+_STATUS = re.compile(r"HTTP/(1\.[01]) ([0-9]{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
+_FIELD = re.compile(r"([^:]+):(.*)\r\n")
 
 
 class ResponseParser:
@@ -35,7 +37,6 @@ class ResponseParser:
         """
         self._method, self._limit, self._error_limit, self._buffers = method, limit, error_limit, buffers
         self._head: _Head | None = _Head()
-        self._tail = b""  # the last bytes of an incomplete head
         self._size = self._interim = 0
         self._length: int | None = None  # bytes of the body, as declared
         self._chunks: ChunkDecoder | None = None
@@ -100,8 +101,9 @@ class ResponseParser:
     def _feed_head(self, data: bytes) -> bytes:
         """Return the bytes that follow the final head."""
         while data and self._head is not None:
-            at = (self._tail + data).find(_END)
-            cut = at + len(_END) - len(self._tail) if at >= 0 else len(data)
+            tail = self._head.raw[-3:]
+            at = (tail + data).find(_END)
+            cut = at + len(_END) - len(tail) if at >= 0 else len(data)
             piece, data = data[:cut], data[cut:]
             self._size += len(piece)
             if self._size > HEAD:
@@ -109,14 +111,12 @@ class ResponseParser:
             self._head.feed(piece)
             if self._head.complete is not (at >= 0):
                 raise ConnectionLost("the answer is not HTTP/1.1")
-            if at < 0:
-                self._tail = (self._tail + piece)[-3:]
-            else:
+            if at >= 0:
                 self._finish_head(self._head)
         return data
 
     def _finish_head(self, head: _Head) -> None:
-        self._tail = b""
+        head.parse()
         if 100 <= head.status < 200:
             self._interim += 1
             if head.status == 101 or self._interim > INTERIM:
@@ -124,13 +124,18 @@ class ResponseParser:
             self._head = _Head()
             return
         self._head, self.status = None, head.status
-        self.headers = _decode_fields(head.fields)
-        options = ",".join(self._all_values(head, "connection")).lower().split(",")
-        self.keep_alive = head.version == "1.1" and "close" not in map(str.strip, options)
+        self.headers = {_lower(name): value.strip(" \t") for name, value in head.fields}
+        if len(self.headers) < len(head.fields):  # a name is repeated
+            self.headers |= {_lower(name): value.strip(" \t") for name, value in reversed(head.fields)}
+        self.keep_alive = head.version == "1.1"
+        if "connection" in self.headers:
+            options = ",".join(self._all_values(head, "connection")).lower().split(",")
+            self.keep_alive = self.keep_alive and "close" not in map(str.strip, options)
         self._begin_body(head)
 
     def _begin_body(self, head: _Head) -> None:
-        codings, length = self._all_values(head, "transfer-encoding"), self.headers.get("content-length")
+        codings = self._all_values(head, "transfer-encoding") if "transfer-encoding" in self.headers else []
+        length = self.headers.get("content-length")
         if codings and (
             length is not None or [each.lower() for each in codings] != ["chunked"] or head.version != "1.1"
         ):
@@ -141,8 +146,8 @@ class ResponseParser:
             self._chunks = ChunkDecoder(self._body.write, self._check_room)
         elif length is not None:
             self._length = int(length)  # digits, and only once: httptools refuses others
-            if self._length > self._room:
-                raise StoreError(f"the server sends {self._length} bytes where {self._room} were asked for")
+            if self._length > (room := self._room):
+                raise StoreError(f"the server sends {self._length} bytes where {room} were asked for")
             self.complete = self._length == 0
             if self._buffers is not None and self._length >= LARGE and self._is_range:
                 self._range = self._buffers.allocate(self._length + 1)
@@ -155,9 +160,7 @@ class ResponseParser:
         return self.status in (200, 206) and "content-range" in self.headers
 
     def _all_values(self, head: _Head, wanted: str) -> list[str]:
-        if wanted not in self.headers:
-            return []
-        return [value.decode(*BYTES).strip(" \t") for name, value in head.fields if _decode_name(name) == wanted]
+        return [value.strip(" \t") for name, value in head.fields if _lower(name) == wanted]
 
     def _feed_body(self, data: bytes) -> None:
         if self._chunks is not None:
@@ -201,59 +204,43 @@ class _Head:
     """The status line and the headers of one response."""
 
     def __init__(self) -> None:
-        self.fields: list[tuple[bytes, bytes]] = []
+        self.raw = b""
         self.complete = False
         self.status, self.version = 0, ""
+        self.fields: list[tuple[str, str]] = []
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
-        self._start = b""
-        self._irregular = False
 
     def feed(self, data: bytes) -> None:
-        parser = self._parser
-        if len(self._start) < len(_START):
-            self._start = (self._start + data)[: len(_START)]
-        if parser is None or not _START.startswith(self._start):  # httptools takes RTSP as well
+        """Take the next bytes. Raise ConnectionLost as soon as they are irregular."""
+        if self._parser is None:
             raise ConnectionLost("the answer is not HTTP/1.1")
+        self.raw += data
         try:
-            parser.feed_data(data)
+            self._parser.feed_data(data)
         except HttpParserUpgrade:
             pass  # the status says so
         except HttpParserError as irregular:
             self._parser = None
             raise ConnectionLost(f"the answer is not HTTP/1.1: {irregular}") from irregular
-        if self._irregular:
-            raise ConnectionLost("the answer is not HTTP/1.1")
-        if len(self.fields) > HEADERS:
-            raise ConnectionLost(f"the answer has more than {HEADERS} headers")
-        if self.complete:
-            self.status, self.version = parser.get_status_code(), parser.get_http_version()
-            self._parser = None  # they refer to each other
-            if self.version not in _VERSIONS:
-                raise ConnectionLost("the answer is not HTTP/1.1")
-
-    def on_status(self, reason: bytes) -> None:
-        self._irregular = self._irregular or _REASON.fullmatch(reason) is None
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.complete = True
 
-
-def _decode_fields(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the first value of each name. All values are decoded at once. Raise ConnectionLost for one of several lines."""
-    names = [_decode_name(name) for name, _ in fields]
-    text = b"\n".join([value for _, value in fields]).decode(*BYTES)
-    values = [value.strip(" \t") for value in text.split("\n")] if fields else []
-    if len(values) != len(names):
-        raise ConnectionLost("the answer is not HTTP/1.1")
-    headers = dict(zip(names, values, strict=True))
-    if len(headers) < len(names):  # a name is repeated
-        headers = dict(zip(reversed(names), reversed(values), strict=True))
-    return headers
+    def parse(self) -> None:
+        """Split a complete head. Raise ConnectionLost if it has a line that is no header."""
+        self._parser = None  # they refer to each other
+        text = self.raw.decode(*BYTES)
+        start = _STATUS.match(text)
+        if start is None:
+            raise ConnectionLost("the answer is not HTTP/1.1")
+        self.version, self.status = start[1], int(start[2])
+        self.fields = _FIELD.findall(text, start.end())
+        if len(self.fields) > HEADERS:
+            raise ConnectionLost(f"the answer has more than {HEADERS} headers")
+        if text.count("\n") != len(self.fields) + 2:  # those of the status line and of the empty line
+            raise ConnectionLost("the answer is not HTTP/1.1")
 
 
 @lru_cache(1024)
-def _decode_name(name: bytes) -> str:
-    return name.decode("ascii").lower()
+def _lower(name: str) -> str:
+    return name.lower()
