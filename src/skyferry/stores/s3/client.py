@@ -109,13 +109,11 @@ class S3Client:
             return await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
 
         def find_expiry(answer: HttpResponse) -> Expiry:
-            return Expiry.NONE if accepts(answer) else _find_expiry(method, answer)
-
-        def accepts(answer: HttpResponse) -> bool:
-            return answer.status < 300 or answer.status in accept
+            accepted = answer.status < 300 or answer.status in accept
+            return Expiry.NONE if accepted else _find_expiry(method, answer)
 
         answer = await call_authorized(self._credentials, once, find_expiry)
-        if accepts(answer):
+        if answer.status < 300 or answer.status in accept:
             return answer
         raise translate_error(answer, self.where(key))
 

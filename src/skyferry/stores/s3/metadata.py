@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -143,11 +144,22 @@ def to_base64(value: str) -> str:
 
 def attributes(headers: Mapping[str, str]) -> Attributes:
     """Parse the attributes from the answer to a GET or HEAD. Tags are not in it."""
-    user = {name[len(META) :]: decode(value) for name, value in headers.items() if name.startswith(META)}
-    found: dict[str, Any] = {field: text(headers[header]) for field, header in HEADERS.items() if header in headers}
+    named, fields = _find_attributes(tuple(headers))
+    user = {name: decode(headers[header]) for name, header in named}
+    found: dict[str, Any] = {field: text(headers[header]) for field, header in fields}
     if "content_encoding" in found:
         found["content_encoding"] = _as_stored(found["content_encoding"])
     return Attributes(metadata=user, **found)
+
+
+@lru_cache(256)
+def _find_attributes(names: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return the names of user metadata and the fields of Attributes in an answer, each with its header.
+
+    Most answers have the names of one before them.
+    """
+    named = [(name[len(META) :], name) for name in names if name.startswith(META)]
+    return named, [(field, header) for field, header in HEADERS.items() if header in names]
 
 
 def _as_stored(encoding: str) -> str:
@@ -164,12 +176,18 @@ def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
         if not _PLAIN.fullmatch(value):
             raise Unsupported(f"S3 cannot carry this {header}: {value!r}", hint=suggest_handling("headers"))
     for name, value in given.metadata.items():
-        if not _TOKEN.fullmatch(lower := name.lower()):
-            raise Unsupported(f"S3 cannot carry user metadata named {name!r}", hint=suggest_handling("metadata"))
-        found[META + lower] = encode(value)
+        found[_name_metadata(name)] = encode(value)
     if given.tags and tags:
         found["x-amz-tagging"] = urlencode(given.tags, quote_via=quote)
     return found
+
+
+@lru_cache(1024)
+def _name_metadata(name: str) -> str:
+    """Return the header of user metadata. Raise Unsupported for a name that no header has."""
+    if not _TOKEN.fullmatch(lower := name.lower()):
+        raise Unsupported(f"S3 cannot carry user metadata named {name!r}", hint=suggest_handling("metadata"))
+    return META + lower
 
 
 def encode(value: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -24,6 +24,8 @@ from skyferry.stores.s3.inspection import inspect
 from skyferry.stores.s3.listing import next_marker, parse_listing, parse_objects
 from skyferry.stores.s3.metadata import CHECKSUMS, S3Version, content_range, meta, parse_write, to_base64, write_headers
 from skyferry.stores.s3.upload import S3Uploads
+
+_NOTHING = nullcontext()
 
 
 class S3Store:
@@ -183,13 +185,23 @@ class S3Store:
             headers |= _strongest(checksums)
         if checksums.md5:
             headers["content-md5"] = to_base64(checksums.md5)
-        with translate_absence(when), self._name_class(key, attributes):
+        with self._translate_errors(key, attributes, when):
             answer = await self._client.send("PUT", key, headers=headers, body=body, sha256=checksums.sha256)
         return parse_write(key, answer.headers, size, attributes)
 
+    def _translate_errors(self, key: str, attributes: Attributes, when: Precondition) -> AbstractContextManager[None]:
+        if not when.replace:  # no absence to translate
+            return self._name_class(key, attributes)
+        return self._translate_absence(key, attributes, when)
+
+    @contextmanager
+    def _translate_absence(self, key: str, attributes: Attributes, when: Precondition) -> Iterator[None]:
+        with translate_absence(when), self._name_class(key, attributes):
+            yield
+
     def _name_class(self, key: str, attributes: Attributes) -> AbstractContextManager[None]:
         if not attributes.storage_class:
-            return nullcontext()
+            return _NOTHING
         return name_storage_class(attributes.storage_class, self._client.where(key))
 
     def _conditions(self, when: Precondition) -> dict[str, str]:
