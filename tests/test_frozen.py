@@ -168,3 +168,42 @@ def test_replace_makes_what_dataclasses_make(record: Place, changes: dict[str, o
 def test_replace_refuses_what_is_no_field() -> None:
     with pytest.raises(AttributeError):
         frozen.replace(Place("a"), size=1)  # type: ignore[call-arg]  # that is the point
+
+
+def test_a_long_series_of_records_is_made_like_the_first() -> None:
+    """The first are made without a compiled `__init__`."""
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Series(Named):
+        number: int
+
+        def __post_init__(self) -> None:
+            assert self.number >= 0, "negative"
+
+    plain = Series.__init__
+    many = [Series(name="a", number=n) for n in range(3 * frozen.FEW)]
+    assert Series.__init__ is not plain
+    assert [(each.name, each.tags, each.made, each.number) for each in many] == [
+        ("a", [], "here", n) for n in range(len(many))
+    ]
+    assert len({id(each.tags) for each in many}) == len(many)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_wrong_arguments_are_refused_for_the_first_record_and_for_later_ones(compiled: bool) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Pair:
+        left: int
+        right: int
+        made: str = field(init=False, default="here")
+
+    for n in range(frozen.FEW + 1 if compiled else 0):
+        Pair(n, n)
+    with pytest.raises(TypeError, match=r"Pair.__init__\(\) missing 1 required positional argument: 'right'"):
+        Pair(1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="multiple values for argument 'left'"):
+        Pair(1, 2, left=3)  # type: ignore[misc]
+    with pytest.raises(TypeError, match="takes 3 positional arguments but 4 were given"):
+        Pair(1, 2, "there")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'made'"):
+        Pair(1, 2, made="there")  # type: ignore[call-arg]

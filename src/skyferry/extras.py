@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,14 +22,16 @@ def install_command(extra: str) -> str:
         return f"uv tool install {target}"
     if find_spec("pip") is None:
         return f"uv pip install --python {shlex.quote(sys.executable)} {target}"
-    pip = shutil.which("pip")
+    from shutil import which  # slow to import, and only errors need it
+
+    pip = which("pip")
     own = pip is not None and Path(pip).parent == Path(sys.executable).parent
     return f"{'pip' if own else f'{shlex.quote(sys.executable)} -m pip'} install {target}"
 
 
 def _find_checkout() -> tuple[str, bool]:
     """Return the folder that Skyferry was installed from, "" = the index; and whether it is used in place (PEP 610)."""
-    from importlib.metadata import PackageNotFoundError, distribution  # slow to import, and only errors need it
+    from importlib.metadata import PackageNotFoundError, distribution  # slow as well
 
     try:
         origin = json.loads(distribution("skyferry").read_text("direct_url.json") or "{}")

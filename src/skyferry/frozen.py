@@ -4,9 +4,10 @@ A frozen dataclass assigns each field through `object.__setattr__`, which takes 
 checker therefore sees a frozen dataclass, and Python runs a plain one with the same equality and hash.
 
 The `dataclass` of the standard library also compiles up to six methods of each class, which took a third of the start of a
-command. Here `__init__` is compiled when the first record is made: a command makes records of few classes. Equality and hash
-compare the fields that one `attrgetter` reads, at the same speed. `fields`, `replace` and `asdict` work as for other dataclasses.
-The `replace` of this module does the same at a sixth of the cost, for what is done for each object.
+command. Here only `__init__` is compiled, once a class has some records: a short command makes few of most classes. Until then,
+the fields are assigned one by one. Equality and hash compare the fields that one `attrgetter` reads, at the same speed.
+`fields`, `replace` and `asdict` work as for other dataclasses. The `replace` of this module does the same at a sixth of the
+cost, for what is done for each object.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 T = TypeVar("T")
+FEW = 16  # records of a class that are made without a compiled `__init__`
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
@@ -94,13 +96,42 @@ def _add_slots(cls: type, own: list[str]) -> type:
 
 
 def _defer_init(made: Any) -> Callable[..., None]:
-    """Return an `__init__` that compiles the right one for its class, and puts it in its place."""
+    """Return an `__init__` that makes a few records, then compiles the right one for its class, and puts it in its place."""
+    left = FEW
 
     def __init__(self: Any, *values: Any, **named: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0 and _assign_fields(self, made, values, named):
+            return
         made.__init__ = init = _compile_init(made)
         init(self, *values, **named)
 
     return __init__
+
+
+def _assign_fields(record: Any, made: Any, values: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    """Do what the compiled `__init__` does. Return False for wrong arguments, of which it raises the error."""
+    fields = dataclasses.fields(made)
+    positional = [each.name for each in fields if each.init and not each.kw_only]
+    given = dict(zip(positional, values, strict=False)) | named
+    assigned = {}
+    for each in fields:
+        if each.init and each.name in given:
+            assigned[each.name] = given.pop(each.name)
+        elif each.default_factory is not MISSING:
+            assigned[each.name] = each.default_factory()
+        elif each.default is not MISSING:
+            assigned[each.name] = each.default
+        elif each.init:
+            return False
+    if given or len(values) > len(positional) or not named.keys().isdisjoint(positional[: len(values)]):
+        return False
+    for name, value in assigned.items():
+        setattr(record, name, value)
+    if hasattr(made, "__post_init__"):
+        record.__post_init__()
+    return True
 
 
 def _defer_copy(made: Any) -> Callable[..., Any]:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import quote
 
+from skyferry.regex import compile_lazily
+
 SECRET = "[secret]"  # noqa: S105 - the replacement
 LEAST = 8  # characters: shorter secrets could match common words
 SEEN = 16  # characters at the beginning of a secret that identify a truncated one
@@ -46,7 +48,7 @@ _WORDS = (
     "authorization", "cookie", "credential", "pass", "pwd", "secret", "token", "sig", "upload", "assertion", "key",
 )  # fmt: skip
 _SCHEMES = ("bearer", "basic", "negotiate", "sharedkey", "aws4")
-_USERINFO = re.compile(r"(?<=://)(?:[^\s/@:]{0,256}:[^\s/@]{1,512}|[^\s/@:]{16,512})(?=@)")
+_USERINFO = compile_lazily(r"(?<=://)(?:[^\s/@:]{0,256}:[^\s/@]{1,512}|[^\s/@:]{16,512})(?=@)")
 _CREDENTIALS = (
     r"(?P<name>authorization\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}[\"']?)(?:[\w-]{1,32}\s+)?[^\s\"'<]+(?:\s{0,4},\s{0,4}\w+=[^\s\"'<,]+)*"
     r"|(?P<line>cookie\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}[\"']?)[^\r\n\"'<]+"
@@ -56,11 +58,11 @@ _CREDENTIALS = (
     rf"|(?P<quoted>{_NAMES}{_QUOTE}\s{{0,4}}[:=]>?\s{{0,4}}\\{{0,3}}[\"'])[^\"']{{4,}}"  # "name": "value"
     rf"|(?P<colon>{_NAMES}{_QUOTE}\s{{0,4}}:\s{{0,4}})(?:{_MIXED}{_VALUE}{{8,}}|{_VALUE}{{24,}})"  # name: value
 )
-_HEADERS = re.compile(
+_HEADERS = compile_lazily(
     r"authorization|cookie|token|secret|signature|(?<!md5-)key(?!-md5|-sha256|-id)$|customer-key$", re.I
 )
-_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")  # characters before the first that may be repeated percent-encoded
-_QUERY = re.compile(r"[?&][^=&]*(?:token|sig(?:nature)?|secret|upload_id)=([^&#]+)", re.IGNORECASE)
+_PLAIN = compile_lazily(r"[A-Za-z0-9_.~-]*")  # characters before the first that may be repeated percent-encoded
+_QUERY = compile_lazily(r"[?&][^=&]*(?:token|sig(?:nature)?|secret|upload_id)=([^&#]+)", re.IGNORECASE)
 
 
 def redact_secrets(text: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from skyferry.cli.parameters import build_group
 
 FRAMEWORKS = {"fastapi", "uvicorn", "starlette", "aiohttp", "botocore", "rich", "prometheus_client", "watchfiles"}
 FRAMEWORKS |= {"opentelemetry", "httpx", "yaml", "awscrt", "pydantic"}
+RARE = {"shutil", "bz2", "lzma", "difflib"}  # for tables on a terminal, and names that are wrong
 LIGHT = FRAMEWORKS | {"asyncio", "orjson", "sqlite3", "ssl", "typer"}
 
 
@@ -68,6 +71,12 @@ def test_small_commands_import_no_framework(tmp_path: Path, arguments: list[str]
     assert find_imports(tmp_path, *arguments) & FRAMEWORKS == set()
 
 
+@pytest.mark.parametrize("arguments", [["copy", "one.txt", "out/"], ["ls", "."]])
+def test_a_copy_and_a_listing_import_nothing_for_rare_paths(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "one.txt").touch()
+    assert find_imports(tmp_path, *arguments) & RARE == set()
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_a_copy_between_folders_imports_no_formats_logs_or_archives(tmp_path: Path, again: bool) -> None:
     (tmp_path / "one.txt").touch()
@@ -87,6 +96,29 @@ def test_a_copy_with_nothing_to_do_does_not_prepare_to_grow(tmp_path: Path) -> N
     at_once = "from skyferry.cli.commands.objects.copying import run; run.SHORT = 0"
     find_imports(tmp_path, *command)
     assert not {name for name in find_imports(tmp_path, *command, before=at_once) if name.startswith("skyferry.proc")}
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["copy", "one.txt", "out/"], ["ls", "."]])
+def test_what_a_start_imports_compiles_no_patterns(tmp_path: Path, arguments: list[str]) -> None:
+    """They are compiled in their first use."""
+    (tmp_path / "one.txt").touch()
+    own = [name for name in find_imports(tmp_path, *arguments) if name.startswith("skyferry")]
+    values = ((name, each) for name in own for each in vars(import_module(name)).values())
+    assert [name for name, each in values if isinstance(each, re.Pattern)] == []
+
+
+def test_a_copy_of_few_files_compiles_few_constructors(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").touch()
+    script = (
+        "import atexit, sys; from skyferry import frozen; from skyferry.__main__ import main\n"
+        "made = []; sys.argv[0] = 'skyferry'; compile_init = frozen._compile_init\n"
+        "frozen._compile_init = lambda kind: made.append(kind) or compile_init(kind)\n"
+        "atexit.register(lambda: print(len(made), file=sys.stderr))\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", script, "copy", "one.txt", "out/", "--workspace", "workspace"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert int(done.stderr.splitlines()[-1]) <= 12  # of the 110 classes of which it makes records
 
 
 def test_a_start_hardly_collects_garbage(tmp_path: Path) -> None:

@@ -90,13 +90,14 @@ class EnumChoice(click.Choice[Any]):
 
 def build_command(function: CommandFunction, name: str) -> click.Command:
     """Build the command of a function. A parameter that is a dataclass becomes one parameter for each of its fields."""
-    parts: dict[str, Any] = {part: hint for part, hint in _hints(function).items() if is_dataclass(hint)}
+    hints = _hints(function)
+    parts: dict[str, Any] = {part: hint for part, hint in hints.items() if is_dataclass(hint)}
     parameters: list[click.Parameter] = []
     for each in inspect.signature(function).parameters.values():
         if each.name in parts:
             parameters += _build_parameters(parts[each.name])
         else:
-            parameters.append(_build_parameter(each.name, each.default, _hints(function)))
+            parameters.append(_build_parameter(each.name, each.default, hints))
 
     def call(**values: Any) -> None:
         made = {part: kind(**{f.name: values.pop(f.name) for f in fields(kind)}) for part, kind in parts.items()}

@@ -6,17 +6,17 @@ The signing key of a day is kept. docs/decisions/0009-one-s3-client.md says why 
 from __future__ import annotations
 
 import hmac
-import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import sha256 as hash_sha256
 
 from skyferry.clouds.credentials import S3Credentials
+from skyferry.regex import compile_lazily
 
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
 _ALGORITHM = "AWS4-HMAC-SHA256"
-_SPACES = re.compile(" {2,}")
+_SPACES = compile_lazily(" {2,}")
 
 
 class Signer:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from skyferry.config.sections.kinds import Text
 from skyferry.frozen import dataclass
+from skyferry.regex import compile_lazily
 
 NO_LIMIT = "none"
-_ABSOLUTE = re.compile(r"^\d{1,18}$")
-_SHARE = re.compile(r"^(\d{1,3}(?:\.\d{1,6})?)\s*%$")
+_ABSOLUTE = compile_lazily(r"^\d{1,18}$")
+_SHARE = compile_lazily(r"^(\d{1,3}(?:\.\d{1,6})?)\s*%$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from math import isfinite
+
+from skyferry.regex import compile_lazily
 
 _TIME = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = {"": 1, "b": 1} | {
@@ -11,7 +12,7 @@ _SIZE = {"": 1, "b": 1} | {
     for power, prefix in enumerate("kmgt", 1)
     for unit, base in (("b", 1000), ("", 1000), ("ib", 1024))
 }
-_NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
+_NUMBER = compile_lazily(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
 DURATION = r"^\s*\d+(\.\d+)?\s*([mM]?[sS]|[mMhHdD])?\s*$"  # of parse_duration, for JSON Schema (ECMA 262)
 SIZE = r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]?[bB]|[kKmMgGtT]([iI][bB])?)?\s*$"  # of parse_size
 

@@ -6,9 +6,7 @@ workspace (`file://source`). `memory://NAME` is lost when the process ends. All 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -31,14 +29,15 @@ from skyferry.frozen import dataclass
 from skyferry.ledgers.schemes import LEDGERS
 from skyferry.model import Provider
 from skyferry.queues.schemes import QUEUES
+from skyferry.regex import compile_lazily
 from skyferry.stores.schemes import STORES
 
 R = TypeVar("R", bound=Scheme)
 
 
 S = TypeVar("S", StoreSettings, QueueAddress, QueueSettings, DeadLetterSettings)
-_USER = re.compile(r"(?<=//)[^/?]*@")
-SECRET = re.compile(
+_USER = compile_lazily(r"(?<=//)[^/?]*@")
+SECRET = compile_lazily(
     r"(?i)(aws_)?(access_?key(_id)?|secret(_?access)?(_?key)?|session_?token)|(storage_|shared_)?account_?key|sas(_?token)?"
     r"|password|passwd|connection_?string|private_?key|client_?secret|credentials?|api_?key|service_?account_?key|key|token"
 )
@@ -63,6 +62,8 @@ class Url(Generic[R]):
             raise ValueError(f"{_shown(text[1:-1])} is in quotes that are part of it: remove them")
         scheme, colon, rest = text.partition("://")
         if not colon or scheme not in cls.schemes:
+            from difflib import get_close_matches
+
             close = get_close_matches(scheme.strip(), cls.schemes, 1, cutoff=0.7) if colon else []
             forms = " or ".join(cls.schemes[name].form for name in close or cls.schemes)
             raise ValueError(f"{_shown(text)!r} is not a known {cls.kind} URL: use {forms}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import orjson
 from skyferry.errors import EventError, InvalidKey, UnknownFormat
 from skyferry.frozen import dataclass
 from skyferry.model import ObjectEvent, Position
+from skyferry.regex import compile_lazily
 
 MAX_BODY = 1024 * 1024  # bytes; a notification has about one KiB, and SQS accepts at most this
 MAX_ITEMS = 10_000  # of one list; S3 sends one record, Event Grid 5,000 events at most
@@ -27,8 +27,8 @@ UUID = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 
 BUCKET = r"^[^\x00-\x1f/\x7f]+$"
 
-_TIMESTAMP, _UUID = re.compile(TIMESTAMP), re.compile(UUID)
-_BUCKET = re.compile(r"[^\x00-\x1f/\x7f\ud800-\udfff]{1,255}")
+_TIMESTAMP, _UUID = compile_lazily(TIMESTAMP), compile_lazily(UUID)
+_BUCKET = compile_lazily(r"[^\x00-\x1f/\x7f\ud800-\udfff]{1,255}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = ((datetime(year, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds() for year in (2, 9999))
 _NAMESPACE = uuid.UUID("9a7c3c5e-2a52-5d7f-8f5e-6a1d2f6f9b10")  # of derived event ids; never change it
@@ -283,4 +283,4 @@ def parse_sequencer(text: str) -> Position | None:
 # LocalStack sends these examples of Amazon's documentation with every event. As positions, they would make each later
 # change of a key look settled.
 _CONSTANTS = frozenset({"0055AED6DCD90281E5", "0062E99A88DC407460"})
-_HEX = re.compile(r"[0-9A-Fa-f]{1,64}")
+_HEX = compile_lazily(r"[0-9A-Fa-f]{1,64}")

@@ -6,7 +6,6 @@ as it is, and versitygw calls itself aws:s3.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Literal, NamedTuple
 from urllib.parse import unquote_plus
@@ -14,10 +13,11 @@ from urllib.parse import unquote_plus
 from skyferry.errors import InvalidKey
 from skyferry.events.fields import validate_key
 from skyferry.model import ObjectEvent
+from skyferry.regex import compile_lazily
 
 KeyEncoding = Literal["auto", "encoded", "plain"]
 ENCODES, PLAIN = "minio:s3", ("ceph:s3", "scality:s3")  # senders that always encode keys, or never
-_UNENCODED = re.compile(r"[^!-~]|%(?![0-9A-Fa-f]{2})")  # no encoder leaves these
+_UNENCODED = compile_lazily(r"[^!-~]|%(?![0-9A-Fa-f]{2})")  # no encoder leaves these
 
 
 class KeyReading(NamedTuple):

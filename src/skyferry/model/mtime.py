@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 
 from skyferry.model.objects import Attributes
+from skyferry.regex import compile_lazily
 
 NAME = "mtime"
 GSUTIL = "goog-reserved-file-mtime"  # of gsutil and gcloud, in whole seconds
-_SECONDS = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?")
-_RFC3339 = re.compile(
+_SECONDS = compile_lazily(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?")
+_RFC3339 = compile_lazily(
     r"([0-9]{4}-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9])(?:\.([0-9]{1,9}))?(Z|[+-][0-9][0-9]:[0-9][0-9])"
 )  # rclone, at Azure and Cloud Storage
 

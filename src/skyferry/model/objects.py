@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
@@ -10,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from skyferry.frozen import dataclass
+from skyferry.regex import compile_lazily
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 _PAD = "0" * 14  # completes a sequencer of 18 digits to 32
@@ -181,7 +181,7 @@ class AttributeLimits:
 NO_LIMITS = AttributeLimits()
 
 
-UNPLAIN = re.compile("[\ud800-\U0010ffff]")  # characters that sort differently in UTF-16, which some stores sort by
+UNPLAIN = compile_lazily("[\ud800-\U0010ffff]")  # characters that sort differently in UTF-16, which some stores sort by
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from skyferry.frozen import dataclass
+from skyferry.regex import compile_lazily
 from skyferry.routing.patterns import compile_glob
 
 MOST_GLOBS = 64  # alternatives of one pattern
 EVERYTHING = frozenset({"*", "**", "/**"})
-_TOKEN = re.compile(r"\\.|\[!?\]?[^\]]*\]|.", re.DOTALL)
+_TOKEN = compile_lazily(r"\\.|\[!?\]?[^\]]*\]|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-_COMMENTS = re.compile(r"(?:--.*\n)*")
+from skyferry.regex import compile_lazily
+
+_COMMENTS = compile_lazily(r"(?:--.*\n)*")
 
 
 def read_sql(package: str, file: str) -> str:

@@ -12,16 +12,16 @@ An expansion MUST work whether earlier contractions have been applied or not. A 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
+from skyferry.regex import compile_lazily
 from skyferry.sql import read_steps
 
-_SEQUENCE = re.compile(r"CREATE SEQUENCE (?:@schema\.)?(\w+)")
-_TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?(?:@schema\.)?(\w+)")
-_NAME = re.compile(r"(\d{4})-(expand|contract)-([a-z0-9-]+)\.sql")
+_SEQUENCE = compile_lazily(r"CREATE SEQUENCE (?:@schema\.)?(\w+)")
+_TABLE = compile_lazily(r"CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?(?:@schema\.)?(\w+)")
+_NAME = compile_lazily(r"(\d{4})-(expand|contract)-([a-z0-9-]+)\.sql")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
+
+from skyferry.regex import compile_lazily
 
 MOUNTS = Path("/proc/self/mountinfo")  # https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
 # Filesystems of other machines, whose locks and shared memory SQLite cannot rely on: https://www.sqlite.org/wal.html
@@ -12,7 +13,7 @@ NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "beegfs", "gpfs", "ncpfs"}
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.blobfuse", "fuse.rclone"}
 )
-_ESCAPED = re.compile(rb"\\([0-7]{3})")
+_ESCAPED = compile_lazily(rb"\\([0-7]{3})")
 
 
 def find_network_filesystem(path: Path, mounts: Path = MOUNTS) -> str:

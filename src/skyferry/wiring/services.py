@@ -6,7 +6,6 @@ A bucket whose service is not named takes one or two requests.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -18,9 +17,10 @@ from skyferry.errors import SkyferryError
 from skyferry.ports import EventQueue, Observer
 from skyferry.ports.inspection import InspectableLedger, InspectableQueue
 from skyferry.records import Record
+from skyferry.regex import compile_lazily
 from skyferry.wiring.opener import Opener
 
-_OPTION = re.compile(r"([?&]service=)[^&]*")
+_OPTION = compile_lazily(r"([?&]service=)[^&]*")
 PATIENCE = 5.0  # seconds; an endpoint that is down must not delay the start
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING
+
+from skyferry.regex import compile_lazily
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 PIPED = 240  # columns if standard output is not a terminal, so that lines are not wrapped
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = compile_lazily("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -31,6 +31,8 @@ def print_model(document: BaseModel) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table, with control characters in cells escaped, so that they cannot control the terminal."""
+    from shutil import get_terminal_size
+
     from skyferry.cli.render.table import format_table
 
     cells = [[escape_control(cell) for cell in row] for row in rows]

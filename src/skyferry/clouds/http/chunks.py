@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from skyferry.errors import ConnectionLost
+from skyferry.regex import compile_lazily
 
 LINE = 1024  # bytes of a line with a chunk size; no service that we know sends extensions
 TRAILERS = 8 * 2**10  # bytes of all trailer fields, which are discarded
-_SIZE = re.compile(rb"([0-9a-fA-F]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+_SIZE = compile_lazily(rb"([0-9a-fA-F]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_TRAILER = compile_lazily(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 
 
 class ChunkDecoder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -10,14 +9,15 @@ from functools import lru_cache
 from skyferry import __version__
 from skyferry.bodies import StreamedBody
 from skyferry.frozen import dataclass
+from skyferry.regex import compile_lazily
 
 USER_AGENT = f"skyferry/{__version__}"
 METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST"})
 JOINED = 64 * 2**10  # bytes of a request up to which head and body are one piece
 PIECE = 256 * 2**10  # bytes that are given to a transport at once
-_ORIGIN = re.compile(r"(https?)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
-_TARGET = re.compile(r"/[!-\"$-~]*")  # visible ASCII without the # of a fragment
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ORIGIN = compile_lazily(r"(https?)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_TARGET = compile_lazily(r"/[!-\"$-~]*")  # visible ASCII without the # of a fragment
+_NAME = compile_lazily(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PORTS = {"http": 80, "https": 443}
 _FRAMING = frozenset(
     {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,10 +15,13 @@ import orjson
 
 from skyferry.errors import StoreError
 from skyferry.frozen import dataclass
+from skyferry.regex import compile_lazily
 
 PATIENCE = 3600.0  # seconds; a longer Retry-After is capped
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT")  # RFC 9110, 5.6.7
+_HTTP_DATE = compile_lazily(
+    r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT"
+)  # RFC 9110, 5.6.7
 
 
 @dataclass(frozen=True, slots=True)

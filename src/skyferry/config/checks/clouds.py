@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -17,10 +16,11 @@ from skyferry.config.sections.faults import InvalidSettings
 from skyferry.config.settings import DeadLetterSettings, LedgerSettings, QueueAddress, QueueSettings, StoreSettings
 from skyferry.config.urls import LedgerUrl, QueueUrl, StoreUrl, Url, is_loopback, resolve_queue, resolve_store
 from skyferry.extras import install_command
+from skyferry.regex import compile_lazily
 
 _OF_CLOUDS = frozenset[str]().union(*(scheme.settings for scheme in StoreUrl.schemes.values())) - {"simulator"}
 _OF_QUEUES = frozenset({"endpoint", "region", "topic", "allow_http", "identity", "tls"})
-_POOL_NAME = re.compile(r"(?!gcp-)[a-z0-9-]{4,32}")
+_POOL_NAME = compile_lazily(r"(?!gcp-)[a-z0-9-]{4,32}")
 S = TypeVar("S", StoreSettings, QueueSettings, DeadLetterSettings)
 Q = TypeVar("Q", QueueSettings, DeadLetterSettings)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 
 from skyferry.config.reading.faults import ConfigFault
@@ -19,6 +18,8 @@ def explain_unreadable(file: Path, error: OSError) -> ConfigFault:
         hint = f"Name the file in it, such as {inside[0]}." if inside else "Name a file, such as skyferry.yaml."
         return ConfigFault(str(file), "is a folder, not a file", hint)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
+        from difflib import get_close_matches
+
         close = get_close_matches(file.name, [path.name for path in _list_configs(file.parent)], 1, cutoff=0.8)
         hint = f"Did you mean {file.with_name(close[0])}?" if close else f"The current folder is {Path.cwd()}."
         return ConfigFault(str(file), "does not exist", hint)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from skyferry.config.sections.faults import Collector, expect
 from skyferry.config.units import DURATION, SIZE, parse_duration, parse_size
+from skyferry.regex import compile_lazily
 
 # The rows of `skyferry.stores.s3.services`.
 ServiceName = Literal[
@@ -23,7 +24,7 @@ Schema = dict[str, Any]
 _BOOLS = dict.fromkeys(("1", "on", "t", "true", "y", "yes"), True) | dict.fromkeys(
     ("0", "off", "f", "false", "n", "no"), False
 )
-_ZEROS = re.compile(r"\.0*\s*$")
+_ZEROS = compile_lazily(r"\.0*\s*$")
 
 
 class Kind(ABC):

@@ -35,12 +35,13 @@ from skyferry.config.sections import kinds
 from skyferry.config.sections.faults import Collector, InvalidSettings, ValueFault, expect
 from skyferry.config.sections.kinds import Kind, Schema
 from skyferry.frozen import dataclass
+from skyferry.regex import compile_lazily
 
 Seconds = Annotated[float, kinds.Duration()]
 Lease = Annotated[float, kinds.Duration(minimum=0.1)]
 Bytes = Annotated[int, kinds.Size()]
 Texts = Annotated[tuple[str, ...], kinds.TextList()]
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL = compile_lazily(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 REQUIRED: Any = object()
 _GIVEN = "model_fields_set"
 

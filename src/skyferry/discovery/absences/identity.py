@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import uuid
 from contextlib import suppress
 from pathlib import Path
 
 from skyferry.discovery.folder.inspector import OWN
 from skyferry.frozen import dataclass
+from skyferry.regex import compile_lazily
 
 MOUNTS = "/proc/self/mountinfo"
 MOST = 1000  # mounts in an identity
@@ -23,7 +23,7 @@ ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, e
 NAME = "identity"  # of the marker's file, in OWN
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LENGTH = 32
-_ESCAPED = re.compile(rb"\\([0-7]{3})")
+_ESCAPED = compile_lazily(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import replace
 from urllib.parse import quote, unquote
 
 from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, ObjectRef, Position, Transfer
+from skyferry.regex import compile_lazily
 from skyferry.routing.routes import Route
 
 NAMES = frozenset(
@@ -45,7 +45,7 @@ class Provenance:
 
 
 _NONE = Provenance()
-_UNRESERVED = re.compile(r"[A-Za-z0-9_.~/-]*")
+_UNRESERVED = compile_lazily(r"[A-Za-z0-9_.~/-]*")
 
 
 def format_source(source: ObjectRef) -> str:

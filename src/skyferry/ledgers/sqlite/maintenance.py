@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, suppress
@@ -130,13 +129,15 @@ async def _carry_over(path: Path, ledger: SqliteLedger) -> None:
 
 def _replace(path: Path, new: Path) -> None:
     """Set the old file aside, and move the new one to its place."""
+    from shutil import rmtree  # slow to import, and only a rebuild needs it
+
     at = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     for part in BESIDE:
         old = path.with_name(f"{path.name}{part}")
         if old.exists():
             os.rename(old, path.with_name(f"{path.name}.damaged-{at}{part}"))
     os.rename(new, path)
-    shutil.rmtree(owners_folder(new), ignore_errors=True)
+    rmtree(owners_folder(new), ignore_errors=True)
 
 
 def _find_damage(path: Path) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skyferry.config.schemes import AT_A_CLOUD, QueueScheme
 from skyferry.model import QueueTraits
+from skyferry.regex import compile_lazily
 
 if TYPE_CHECKING:
     from skyferry.ports import EventQueue
@@ -37,9 +37,9 @@ def _open(context: QueueContext) -> EventQueue:
     return SqsQueue(context.name, url.queue, context.credentials, options, context.clock)
 
 
-ARN = re.compile(r"arn:aws[a-z-]*:sqs:([a-z0-9-]+):(\d+):([\w.-]+)")
-HTTPS = re.compile(r"https?://([\w.:-]+)/(\d+)/([\w.-]+)/?")
-AMAZON = re.compile(
+ARN = compile_lazily(r"arn:aws[a-z-]*:sqs:([a-z0-9-]+):(\d+):([\w.-]+)")
+HTTPS = compile_lazily(r"https?://([\w.:-]+)/(\d+)/([\w.-]+)/?")
+AMAZON = compile_lazily(
     r"(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue|queue)"
     r"\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov)"
 )

@@ -13,14 +13,15 @@ from __future__ import annotations
 import re
 
 from skyferry.errors import InvalidKey
+from skyferry.regex import compile_lazily
 
 PRIVATE = ".skyferry"  # the private folder inside a bucket
 LONGEST_KEY = 1024  # bytes of UTF-8
 LONGEST_NAME = 255  # bytes of one path component, on every common filesystem
 _RESERVED = r"%*(?:\.{0,2}|\.skyferry)(?:/|\Z)"  # the rest of a component that is escaped
-_ESCAPE = re.compile(rf"(?:\A|(?<=/))(?={_RESERVED})", re.IGNORECASE)
-_UNESCAPE = re.compile(rf"(?:\A|(?<=/))%(?={_RESERVED})", re.IGNORECASE)
-_PRIVATE = re.compile(re.escape(PRIVATE), re.IGNORECASE)
+_ESCAPE = compile_lazily(rf"(?:\A|(?<=/))(?={_RESERVED})", re.IGNORECASE)
+_UNESCAPE = compile_lazily(rf"(?:\A|(?<=/))%(?={_RESERVED})", re.IGNORECASE)
+_PRIVATE = compile_lazily(re.escape(PRIVATE), re.IGNORECASE)
 
 
 def path_of(key: str) -> str:

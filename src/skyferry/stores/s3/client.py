@@ -5,7 +5,6 @@ docs/decisions/0009-one-s3-client.md explains why neither obstore nor the SDK is
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from urllib.parse import quote, urlsplit
 
@@ -16,17 +15,18 @@ from skyferry.clouds.credentials import Expiry, S3Credentials, S3Provider, call_
 from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.errors import ConfigError
 from skyferry.frozen import dataclass
+from skyferry.regex import compile_lazily
 from skyferry.stores.s3.errors import parse_error, translate_error
 from skyferry.stores.s3.services import AMAZON, SERVICES, S3Service
 
 DIRECTORY = "--x-s3"  # suffix of buckets that require sessions, list in no order and keep no versions
 ROTATED = "InvalidAccessKeyId"  # the error code for a rotated access key
 UNSIGNED = "UNSIGNED-PAYLOAD"
-_ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*")  # IPv4 or IPv6
-_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")  # of a host name
+_ADDRESS = compile_lazily(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*")  # IPv4 or IPv6
+_LABEL = compile_lazily(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")  # of a host name
 
 
-_UNRESERVED = re.compile(r"[A-Za-z0-9_.~/-]*")
+_UNRESERVED = compile_lazily(r"[A-Za-z0-9_.~/-]*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,13 @@ Only a mark that no other service sends counts: many servers say `Server: Amazon
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping
 
-_CEPH = re.compile(r"tx[0-9a-f]{16,}(-[^-]+){2,}")  # its request ids: a transaction, a time, an instance, a zone group
+from skyferry.regex import compile_lazily
+
+_CEPH = compile_lazily(
+    r"tx[0-9a-f]{16,}(-[^-]+){2,}"
+)  # its request ids: a transaction, a time, an instance, a zone group
 
 
 def detect_service(headers: Mapping[str, str]) -> str:

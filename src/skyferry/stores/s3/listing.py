@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 from skyferry.clouds.http import parse_xml
 from skyferry.errors import StoreError, Unsupported
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
+from skyferry.regex import compile_lazily
 from skyferry.stores.s3.metadata import quote_etag
 
-_PREFIX = re.compile(rb"<Prefix>.*?</Prefix>", re.DOTALL)
+_PREFIX = compile_lazily(rb"<Prefix>.*?</Prefix>", re.DOTALL)
 _NO_CHECKSUMS, _NO_ATTRIBUTES = Checksums(), Attributes()  # a listing has neither
 
 

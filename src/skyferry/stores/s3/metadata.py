@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
@@ -16,6 +15,7 @@ from skyferry.clouds.http import seconds
 from skyferry.errors import Unsupported
 from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
+from skyferry.regex import compile_lazily
 from skyferry.stores.checks import suggest_handling
 
 META = "x-amz-meta-"
@@ -30,10 +30,10 @@ HEADERS = {  # field of Attributes -> header
     "website_redirect": "x-amz-website-redirect-location",
 }
 CHECKSUMS = {name: f"x-amz-checksum-{name}" for name in ("crc32c", "crc64nvme", "sha256")}  # in order of preference
-_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, 5.6.2
-_PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_MD5 = compile_lazily(r'"?([0-9a-f]{32})"?')
+_RANGE = compile_lazily(r"bytes (\d+)-\d+/(\d+)")
+_TOKEN = compile_lazily(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, 5.6.2
+_PLAIN = compile_lazily(r"[!-~](?:[ -~]*[!-~])?")
 
 
 @dataclass(frozen=True, slots=True)

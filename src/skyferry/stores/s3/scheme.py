@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from skyferry.config.schemes import AT_A_CLOUD, StoreProfile, StoreScheme
 from skyferry.config.settings import StoreSettings
 from skyferry.errors import SkyferryError
 from skyferry.model import Provider
+from skyferry.regex import compile_lazily
 from skyferry.stores.s3.services import AMAZON, SERVICES, UNKNOWN, VERSIONED
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ HOSTS = {  # the service, by the end of the endpoint's host
     "backblazeb2.com": "b2",
     "storage.googleapis.com": "gcs-interop",
 }
-_REGION = re.compile(r"(?:^|\.)s3(?:-fips)?(?:\.dualstack)?[.-]([a-z]+(?:-[a-z]+)+-\d+)\.")  # in a host of Amazon's
-_R2_ACCOUNT = re.compile(r"https://[0-9a-f]+\.r2\.cloudflarestorage\.com/?")  # its events name the account
+_REGION = compile_lazily(r"(?:^|\.)s3(?:-fips)?(?:\.dualstack)?[.-]([a-z]+(?:-[a-z]+)+-\d+)\.")  # in a host of Amazon's
+_R2_ACCOUNT = compile_lazily(r"https://[0-9a-f]+\.r2\.cloudflarestorage\.com/?")  # its events name the account
 
 
 def _complete(settings: StoreSettings, account: str) -> StoreSettings:

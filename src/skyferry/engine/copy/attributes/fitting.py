@@ -21,11 +21,12 @@ from urllib.parse import quote
 
 from skyferry.config.settings import Handling, UnfitSettings
 from skyferry.model import AttributeLimits, Attributes, Traits
+from skyferry.regex import compile_lazily
 from skyferry.routing.routes import FAIL
 
-_PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
-_NAME = re.compile(r"[!#$&'*+.^_`|~0-9a-z-]")  # of RFC 9110, 5.6.2, but for the percent sign
-_PARAMETER = re.compile(r""";\s*([^\s=;*]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)""")
+_PLAIN = compile_lazily(r"[!-~](?:[ -~]*[!-~])?")
+_NAME = compile_lazily(r"[!#$&'*+.^_`|~0-9a-z-]")  # of RFC 9110, 5.6.2, but for the percent sign
+_PARAMETER = compile_lazily(r""";\s*([^\s=;*]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)""")
 _ATTRIBUTE = "!#$&+.^_`|~"  # characters that RFC 8187 leaves as they are, besides letters and digits
 
 

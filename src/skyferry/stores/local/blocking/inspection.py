@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 from pathlib import Path
 
 from skyferry.ports.inspection import DELETE, LIST, READ, WRITE, BucketFacts, Unknown
@@ -17,7 +16,8 @@ CASELESS = ", and it ignores case: keys that differ in case alone replace each o
 
 def inspect(folder: Path, durable: bool = True) -> BucketFacts:
     """See `InspectableStore`. Raises OSError."""
-    free = shutil.disk_usage(folder).free
+    filesystem = os.statvfs(folder)
+    free = filesystem.f_bavail * filesystem.f_frsize
     notes = f"{CASELESS if _ignores_case(folder) else ''}{'' if durable else UNFLUSHED}"
     rights = {
         READ: os.access(folder, os.R_OK | os.X_OK),

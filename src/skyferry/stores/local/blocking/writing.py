@@ -6,7 +6,6 @@ import errno
 import fcntl
 import itertools
 import os
-import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.model.mtime import read_mtime
 from skyferry.ports import Part, Precondition, Upload
+from skyferry.regex import compile_lazily
 from skyferry.stores.local import uploads as local_uploads
 from skyferry.stores.local.blocking.bucket import TMP, BucketFolder
 from skyferry.stores.local.blocking.files import ABSENT, crc_of, folder_modes, opened, parent, prune, umask, write_all
@@ -29,7 +29,7 @@ ABANDONED = 7 * 86400.0  # seconds without a change after which a temporary file
 PRUNED = 50  # times that deletes may remove a folder just before a write renames its file
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_ID = re.compile(r"[0-9a-f]{32}")
+_ID = compile_lazily(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
