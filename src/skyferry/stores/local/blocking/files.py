@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, reduce
@@ -22,6 +23,7 @@ ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # nothing ther
 PERMISSIONS = 0o777  # never carried: the bits that let a program run as its owner or group
 BY_UMASK = -1  # permissions that the umask of the process decides
 CHUNK = 2**18  # bytes read back at a time: they stay in the processor's cache
+_own = threading.local()
 MADE = "user.skyferry"  # marks a folder that Skyferry made and may remove once it is empty
 
 
@@ -199,10 +201,19 @@ def _read_into(file: int, start: int, view: memoryview) -> bytes:
 def crc_of(file: int, start: int, length: int) -> str:
     """Return the CRC32C of the file's bytes, read back from it, as 8 hexadecimal digits."""
     crc, at, end = 0, start, start + length
-    while at < end and (piece := os.pread(file, min(CHUNK, end - at), at)):
+    while at < end and (piece := _read_back(file, min(CHUNK, end - at), at)):
         crc = crcs.crc32c(piece, crc)
         at += len(piece)
     return f"{crc:08x}"
+
+
+def _read_back(file: int, length: int, start: int) -> bytes:
+    """Read into memory of this thread, which the next call overwrites. Few bytes get memory of their own."""
+    if length < CHUNK or not hasattr(os, "preadv"):
+        return os.pread(file, length, start)
+    if (view := getattr(_own, "view", None)) is None:
+        view = _own.view = memoryview(bytearray(CHUNK))
+    return as_bytes(view[: os.preadv(file, [view], start)])
 
 
 def prune(root: int, names: Sequence[str]) -> None:
