@@ -12,7 +12,7 @@ from typing import Any
 from skyferry.engine.consume.acks import AckBatcher
 from skyferry.engine.consume.attempt import Lease, find_lease_end
 from skyferry.engine.consume.dates import Dates
-from skyferry.engine.consume.in_flight import InFlight, KeyQueue, LeasedMessage, TransferTask
+from skyferry.engine.consume.in_flight import InFlight, Key, KeyQueue, LeasedMessage, TransferTask
 from skyferry.engine.consume.intake import EventReader, Intake, MessageContent
 from skyferry.engine.consume.key_queues import ExecutorPolicy, SerialExecutor
 from skyferry.engine.consume.leases import LeaseKeeper
@@ -71,7 +71,7 @@ class Worker:
         self._executor = SerialExecutor(context, copier, policy.executor, self._in_flight, self._acks, self._trials)
         self._grace = policy.drain
         self._stop = asyncio.Event()
-        self._running: dict[asyncio.Task[None], KeyQueue] = {}
+        self._running: dict[Key, asyncio.Task[None]] = {}  # of the key queues
 
     @property
     def in_flight(self) -> int:
@@ -338,15 +338,15 @@ class Worker:
         key_queue = self._in_flight.key_queues[key] = KeyQueue(
             key, [task], released_fence=self._in_flight.released_fences.get(key, 0)
         )
-        runner = group.create_task(self._run_key_queue(key_queue), name=f"transfer {task.transfer.id}")
-        self._running[runner] = key_queue
-        runner.add_done_callback(self._running.pop)
+        name = f"transfer {task.transfer.id}"
+        self._running[key] = group.create_task(self._run_key_queue(key_queue), name=name)
 
     async def _run_key_queue(self, key_queue: KeyQueue) -> None:
         try:
             await self._executor.run(key_queue)
         finally:  # no await between the last check of key_queue.tasks and this
             self._in_flight.remove_key_queue(key_queue)
+            self._running.pop(key_queue.key, None)
 
     def _abandon(self, empty: list[LeasedMessage], fresh: list[TransferTask]) -> None:
         """Schedule a retry of work that did not begin, because the ledger or a source did not answer."""
@@ -364,32 +364,32 @@ class Worker:
         A queue may hang: then settled messages are redelivered.
         """
         self._acks.give_back()
-        await self._release_queues([t for t, key_queue in self._running.items() if not self._begun(key_queue)])
+        await self._release_queues([key for key in self._running if not self._begun(key)])
         clock = self._context.clock
         deadline = clock.monotonic() + self._grace
         while self._running and (left := deadline - clock.monotonic()) > 0:
-            await wait_for_either(asyncio.wait(self._running), clock.sleep(left))
-        await self._release_queues([t for t, key_queue in self._running.items() if not self._concluding(key_queue)])
-        await asyncio.gather(*self._running, return_exceptions=True)
+            await wait_for_either(asyncio.wait(self._running.values()), clock.sleep(left))
+        await self._release_queues([key for key in self._running if not self._concluding(key)])
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
         await self._executor.drained()
         await wait_for_either(self._acks.drained(), clock.sleep(max(FAREWELL, deadline - clock.monotonic())))
 
-    async def _release_queues(self, runners: list[asyncio.Task[None]]) -> None:
-        keys = {self._running[runner].key for runner in runners}
+    async def _release_queues(self, keys: list[Key]) -> None:
+        runners = [self._running[key] for key in keys]
         for runner in runners:
             runner.cancel()
         await asyncio.gather(*runners, return_exceptions=True)
-        now = self._context.clock.time()
-        left = [task for task in self._in_flight.tasks.values() if task.key in keys]
+        for key in keys:
+            self._running.pop(key, None)  # of a task that was cancelled before it began
+        now, ended = self._context.clock.time(), set(keys)
+        left = [task for task in self._in_flight.tasks.values() if task.key in ended]
         with suppress(LedgerError):  # then the leases expire
             await self._context.ledger.settle([Settlement(task.claim, Released()) for task in left if task.claim])
         for task in left:
             self._acks.finish(self._in_flight.finish_task(task, now))
 
-    def _begun(self, key_queue: KeyQueue) -> bool:
-        return any(
-            task.attempt or task.concluding for task in self._in_flight.tasks.values() if task.key == key_queue.key
-        )
+    def _begun(self, key: Key) -> bool:
+        return any(task.attempt or task.concluding for task in self._in_flight.tasks.values() if task.key == key)
 
-    def _concluding(self, key_queue: KeyQueue) -> bool:
-        return any(task.concluding for task in self._in_flight.tasks.values() if task.key == key_queue.key)
+    def _concluding(self, key: Key) -> bool:
+        return any(task.concluding for task in self._in_flight.tasks.values() if task.key == key)
