@@ -18,12 +18,8 @@ class Batcher(Generic[Item, Result]):
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def put(self, item: Item) -> Result:
-        """Return the result for this item, or raise the error of its batch. Cancellation leaves the item in its batch."""
-        return await self.post(item)
-
-    def post(self, item: Item) -> asyncio.Future[Result]:
-        """Like `put`, without waiting."""
+    def put(self, item: Item) -> asyncio.Future[Result]:
+        """Return the future that gets the result for this item, or the error of its batch. Cancelling it leaves the item there."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
         if self._task is None:
