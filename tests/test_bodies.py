@@ -52,6 +52,18 @@ def test_a_pool_has_no_more_than_was_in_use_at_once_and_nothing_while_idle() -> 
     del again
 
 
+def test_memory_is_kept_for_a_transfer_that_waits() -> None:
+    """Between the last byte of some objects and the first of the next, servers answer, and nothing is in use."""
+    pool = BufferPool()
+    with pool.keep(), pool.keep():
+        view = pool.allocate(LARGE)
+        view[:1] = b"1"
+        del view
+        assert held(pool) == LARGE
+        assert bytes(pool.allocate(LARGE)[:1]) == b"1", "the same memory"
+    assert held(pool) == 0
+
+
 def held(pool: BufferPool) -> int:
     """Return the bytes that are in use, or kept."""
     return pool._lent + sum(map(len, pool._free))

@@ -9,7 +9,8 @@ import ctypes
 import mmap
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from skyferry.frozen import dataclass
@@ -39,7 +40,8 @@ class BufferPool:
     """Memory of large ranges.
 
     Memory returns when nothing refers to it any more. So neither a cancelled caller nor a thread that outlives it can write into
-    memory that is in use elsewhere. A pool has no more memory than was in use at the same time, and none once nothing is in use.
+    memory that is in use elsewhere. A pool has no more memory than was in use at the same time, and none once nothing is in use
+    and nobody has asked to keep it.
     """
 
     def __init__(self) -> None:
@@ -47,6 +49,7 @@ class BufferPool:
         self._free: list[mmap.mmap] = []  # the last used comes last: caches of the processor may have it
         self._used: dict[int, weakref.ref[ctypes.Array[ctypes.c_char]]] = {}  # by a number
         self._lent = self._most = 0  # bytes in use: now, and at most since nothing was
+        self._keepers = 0
 
     def allocate(self, size: int) -> memoryview:
         """Return memory for `size` bytes with any content."""
@@ -62,16 +65,28 @@ class BufferPool:
             self._drop_excess()
         return memoryview(lent).cast("B")[:size]
 
+    @contextmanager
+    def keep(self) -> Iterator[None]:
+        """Keep memory for the next ranges, although nothing is in use while a server takes its time."""
+        with self._lock:
+            self._keepers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._keepers -= 1
+                self._drop_excess()
+
     def _take_back(self, number: int, memory: mmap.mmap) -> None:
         with self._lock:
             del self._used[number]
             self._lent -= len(memory)
             self._free.append(memory)
-            if not self._used:
-                self._most = 0
             self._drop_excess()
 
     def _drop_excess(self) -> None:
+        if not self._used and not self._keepers:
+            self._most = 0
         excess = self._lent + sum(map(len, self._free)) - self._most
         while excess > 0 and self._free:
             excess -= len(self._free.pop(0))

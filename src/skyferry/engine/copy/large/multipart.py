@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import field, replace
 from functools import partial
 
+from skyferry.bodies import BUFFERS
 from skyferry.engine.copy.digests import PartDigests
 from skyferry.engine.copy.large.resuming import MultipartPlan, abort_upload, merge_parts, part_lengths
 from skyferry.engine.copy.strategy import PartLimits
@@ -51,8 +52,9 @@ class MultipartUploader:
         progress = await self._open(plan)
         kind = _CopiedParts if plan.copy.strategy.is_server_side else _SentParts
         try:
-            sent = await kind(self, plan, progress).run()
-            yield sent
+            with BUFFERS.keep():
+                sent = await kind(self, plan, progress).run()
+                yield sent
         except BaseException as error:
             resumable = destination.traits.resumable and _is_transient(error)
             if attempt.lease.is_held and not resumable:

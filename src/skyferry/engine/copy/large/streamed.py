@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import field
 
 from skyferry import crcs
-from skyferry.bodies import BodyFailed, StreamedBody
+from skyferry.bodies import BUFFERS, BodyFailed, StreamedBody
 from skyferry.engine.copy.plan import CopyPlan
 from skyferry.engine.copy.race import settle_race, write_verified
 from skyferry.engine.copy.receipt import Written
@@ -55,7 +55,7 @@ class StreamedRequest:
             computed = Checksums(crc32c=f"{pieces.crc:08x}")
             return made
 
-        with Reservation(self._budget) as memory:
+        with Reservation(self._budget) as memory, BUFFERS.keep():
             await memory.resize(self._limits.size)
             try:
                 made = await write_verified(plan, sent, write)
