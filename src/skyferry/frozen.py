@@ -40,12 +40,21 @@ else:
 
         def build(cls: type[T]) -> type[T]:
             own = _collect_fields(cls, kw_only)
-            made = _add_slots(cls, own) if slots else cls
-            methods = {"__init__": _defer_init(made), "__copy__": _defer_copy(made), "__repr__": _format}
-            methods |= _build_comparison(made, frozen) if eq else {}
+            methods = {
+                "__init__": _defer_init(lambda: made),
+                "__copy__": _defer_copy(lambda: made),
+                "__repr__": _format,
+            }
+            methods |= _build_comparison(cls, frozen) if eq else {}
+            methods = {
+                name: method for name, method in methods.items() if cls.__dict__.get(name) is None
+            }  # it has none
+            if slots:
+                made = _add_slots(cls, own, methods)
+                return made
+            made = cls
             for name, method in methods.items():
-                if cls.__dict__.get(name) is None:  # the class has none of its own
-                    setattr(made, name, method)
+                setattr(made, name, method)
             return made
 
         return build
@@ -87,21 +96,22 @@ def _collect_fields(cls: type, kw_only: bool) -> list[str]:
     return own
 
 
-def _add_slots(cls: type, own: list[str]) -> type:
-    """Return the class with slots for its own fields."""
+def _add_slots(cls: type, own: list[str], methods: dict[str, Any]) -> type:
+    """Return the class with slots for its own fields, and with the methods: to set them later takes twice as long."""
     members = {name: value for name, value in cls.__dict__.items() if name not in (*own, "__dict__", "__weakref__")}
-    made = type(cls)(cls.__name__, cls.__bases__, members | {"__slots__": tuple(own)})
+    made = type(cls)(cls.__name__, cls.__bases__, members | methods | {"__slots__": tuple(own)})
     made.__qualname__ = cls.__qualname__
     return made
 
 
-def _defer_init(made: Any) -> Callable[..., None]:
+def _defer_init(find_class: Callable[[], Any]) -> Callable[..., None]:
     """Return an `__init__` that makes a few records, then compiles the right one for its class, and puts it in its place."""
     left = FEW
 
     def __init__(self: Any, *values: Any, **named: Any) -> None:
         nonlocal left
         left -= 1
+        made = find_class()
         if left >= 0 and _assign_fields(self, made, values, named):
             return
         made.__init__ = init = _compile_init(made)
@@ -134,10 +144,11 @@ def _assign_fields(record: Any, made: Any, values: tuple[Any, ...], named: dict[
     return True
 
 
-def _defer_copy(made: Any) -> Callable[..., Any]:
+def _defer_copy(find_class: Callable[[], Any]) -> Callable[..., Any]:
     """Return a `__copy__` that compiles the right one for its class, and puts it in its place."""
 
     def __copy__(self: Any) -> Any:
+        made = find_class()
         made.__copy__ = copy = _compile_copy(made)
         return copy(self)
 
