@@ -153,7 +153,7 @@ def main() -> None:
             is_filled = folder.exists() and any(folder.iterdir())
             folder.mkdir(parents=True, exist_ok=True)
             with serve(engine, folder, options.option, keep=True) as served:
-                if not is_filled:
+                if options.transfers and not is_filled:
                     fill(served.url, options.transfers)
                 if served.postgres:
                     served.postgres.run("CHECKPOINT")

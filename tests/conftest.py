@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from itertools import count
@@ -33,6 +34,10 @@ from skyferry.testing.servers.s3 import S3Place
 
 T = TypeVar("T")
 STATES = count(1)
+
+signal.signal(
+    signal.SIGHUP, signal.SIG_DFL
+)  # as in a terminal: tests, and the commands that they start, may run under nohup
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from skyferry.bodies import BUFFERS, LARGE, BufferPool
+from skyferry.bodies import BUFFERS, FEW, KEPT, LARGE, BufferPool
 from skyferry.model import Attributes, Checksums
 from skyferry.stores.local.store import LocalStore
 
@@ -32,24 +32,50 @@ def test_memory_is_used_again_once_nothing_refers_to_it() -> None:
     assert len(other) == len(second) == LARGE
 
 
-def test_a_pool_has_no_more_than_was_in_use_at_once_and_nothing_while_idle() -> None:
-    """So the memory of parts that have passed serves the next ones, and the budget of those in use bounds all of it."""
+def test_a_pool_keeps_little_and_nothing_while_idle() -> None:
+    """The memory budget bounds what is in use, not what is kept."""
     pool = BufferPool()
-    views = [pool.allocate(2 * LARGE) for _ in range(4)]
+    views = [pool.allocate(8 * LARGE) for _ in range(16)]
     last = views.pop()
     views.clear()
-    assert held(pool) == 8 * LARGE
-    views = [pool.allocate(2 * LARGE) for _ in range(3)]
+    assert held(pool) == KEPT
+    views = [pool.allocate(8 * LARGE) for _ in range(4)]
     assert not pool._free, "each was used again"
     views.clear()
-    larger = pool.allocate(5 * LARGE)
-    assert held(pool) <= 8 * LARGE, "what does not fit makes room"
-    del last, larger
+    del last
     assert not pool._free
     assert not pool._used
-    again = pool.allocate(LARGE)
-    assert held(pool) == LARGE, "what was in use before counts no longer"
-    del again
+
+
+def test_a_pool_keeps_two_larger_parts() -> None:
+    pool = BufferPool()
+    views = [pool.allocate(KEPT) for _ in range(4)]
+    del views[1:]
+    assert held(pool) == FEW * KEPT
+    views.clear()
+    assert held(pool) == 0
+
+
+def test_a_collection_may_return_memory_while_other_memory_is_looked_for() -> None:
+    """Then the pool is emptied, because nothing is in use any more."""
+    pool = BufferPool()
+
+    class Holder:
+        def __init__(self, view: memoryview) -> None:
+            self.view, self.me = view, self
+
+    before = gc.get_threshold()
+    try:
+        for _ in range(200):
+            gc.collect()
+            views = [pool.allocate(LARGE) for _ in range(3)]
+            Holder(views.pop())  # garbage only for the collector
+            views.clear()
+            gc.set_threshold(1)
+            assert len(pool.allocate(LARGE)) == LARGE
+            gc.set_threshold(*before)
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_memory_is_kept_for_a_transfer_that_waits() -> None:
@@ -65,8 +91,8 @@ def test_memory_is_kept_for_a_transfer_that_waits() -> None:
 
 
 def held(pool: BufferPool) -> int:
-    """Return the bytes that are in use, or kept."""
-    return pool._lent + sum(map(len, pool._free))
+    """Return the bytes that are kept."""
+    return sum(map(len, pool._free))
 
 
 def test_threads_never_share_memory() -> None:
@@ -136,13 +162,13 @@ async def test_a_cancelled_read_keeps_its_memory(tmp_path: Path) -> None:
 
 
 async def test_stores_share_the_memory_as_they_share_the_budget(tmp_path: Path) -> None:
-    """Otherwise each would keep as much as it once had in use."""
+    """Otherwise each would keep some of its own."""
     stores = [LocalStore(name, tmp_path, threads=1) for name in "ab"]
     await stores[0].write("k", bytes(LARGE), Attributes(), Checksums())
     gc.collect()
-    before = BUFFERS._lent
+    before = len(BUFFERS._used)
     found = [await store.read("k", 0, LARGE) for store in stores]
-    assert BUFFERS._lent == before + 2 * LARGE
+    assert len(BUFFERS._used) == before + 2
     assert [len(each.data) for each in found] == [LARGE, LARGE]
     for store in stores:
         await store.close()

@@ -16,6 +16,8 @@ from typing import cast
 from skyferry.frozen import dataclass
 
 PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory, the default, has dearer page faults
+FEW = 2  # free memories that a pool keeps whatever their size
+KEPT = 32 * 2**20  # bytes of free memory up to which it keeps more
 LARGE = 2**20  # bytes; the C library maps fresh memory for each allocation from this size on
 
 
@@ -40,29 +42,23 @@ class BufferPool:
     """Memory of large ranges.
 
     Memory returns when nothing refers to it any more. So neither a cancelled caller nor a thread that outlives it can write into
-    memory that is in use elsewhere. A pool has no more memory than was in use at the same time, and none once nothing is in use
-    and nobody has asked to keep it.
+    memory that is in use elsewhere. A pool keeps a little of it for the next ranges, because it is outside the memory budget, and
+    none once nothing is in use and no `keep` is open.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a collection of garbage may return memory at any point
         self._free: list[mmap.mmap] = []  # the last used comes last: caches of the processor may have it
         self._used: dict[int, weakref.ref[ctypes.Array[ctypes.c_char]]] = {}  # by a number
-        self._lent = self._most = 0  # bytes in use: now, and at most since nothing was
         self._keepers = 0
 
     def allocate(self, size: int) -> memoryview:
         """Return memory for `size` bytes with any content."""
         with self._lock:
-            fitting = (n for n in reversed(range(len(self._free))) if size <= len(self._free[n]) <= 2 * size)
-            found = next(fitting, None)
-            memory = mmap.mmap(-1, size, flags=PRIVATE) if found is None else self._free.pop(found)
+            memory = self._take_free(size) or mmap.mmap(-1, size, flags=PRIVATE)
             lent = (ctypes.c_char * len(memory)).from_buffer(memory)
             number = id(memory)
             self._used[number] = weakref.ref(lent, lambda _: self._take_back(number, memory))
-            self._lent += len(memory)
-            self._most = max(self._most, self._lent)
-            self._drop_excess()
         return memoryview(lent).cast("B")[:size]
 
     @contextmanager
@@ -77,22 +73,27 @@ class BufferPool:
                 self._keepers -= 1
                 self._drop_excess()
 
+    def _take_free(self, size: int) -> mmap.mmap | None:
+        for memory in reversed(self._free.copy()):  # a collection of garbage may change the list at any point
+            if size <= len(memory) <= 2 * size and memory in self._free:
+                self._free.remove(memory)
+                return memory
+        return None
+
     def _take_back(self, number: int, memory: mmap.mmap) -> None:
         with self._lock:
             del self._used[number]
-            self._lent -= len(memory)
             self._free.append(memory)
             self._drop_excess()
 
     def _drop_excess(self) -> None:
         if not self._used and not self._keepers:
-            self._most = 0
-        excess = self._lent + sum(map(len, self._free)) - self._most
-        while excess > 0 and self._free:
-            excess -= len(self._free.pop(0))
+            self._free.clear()
+        while sum(map(len, self._free)) > KEPT and len(self._free) > FEW:
+            del self._free[:1]
 
 
-BUFFERS = BufferPool()  # of this process: all stores share it, as they share the memory budget
+BUFFERS = BufferPool()  # of this process: all stores share it, so that what is kept counts once
 
 
 def as_bytes(view: memoryview) -> bytes:

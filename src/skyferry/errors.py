@@ -67,6 +67,7 @@ class SkyferryError(Exception):
     disposition: ClassVar[Disposition] = Disposition.RETRY
     outage: ClassVar[bool] = False
     local: ClassVar[bool] = False  # concerns this process, neither the store nor the object
+    transient: bool | None = None  # it may pass while nothing is changed; None = undecided
     kind: ClassVar[str] = "skyferry_error"  # stable name in logs, metrics and dead letters: `checksum_mismatch`
 
     def __init_subclass__(cls) -> None:
@@ -83,14 +84,15 @@ class SkyferryError(Exception):
     ) -> None:
         """Take the store, key, file or line as `where`, the next step for the operator as `hint`, seconds as `retry_after`.
 
-        `transient`: it may pass while nothing is changed; None = undecided. Adapters at servers decide it. A message may repeat a
-        server's answer, so whatever looks like a secret is redacted.
+        Adapters at servers decide whether an error is `transient`; None leaves it to the class. A message may repeat a server's
+        answer, so whatever looks like a secret is redacted.
         """
         self.message = redact_secrets(message) if message else (type(self).__doc__ or "").splitlines()[0]
         self.where = where
         self.hint = hint
         self.retry_after = retry_after
-        self.transient = transient
+        if transient is not None:
+            self.transient = transient
         # Set by the decorator of the failing store:
         self.store = ""  # its name
         self.key = ""  # of the request

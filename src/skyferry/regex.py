@@ -20,6 +20,9 @@ class _LazyPattern:
         setattr(self, name, found)
         return found
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _LazyPattern, (self._text, self._flags)
+
 
 def compile_lazily(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
     """Return a pattern for a constant of a module. An invalid text raises `re.error` in the first use."""

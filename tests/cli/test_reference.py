@@ -46,6 +46,19 @@ def test_errors_end_a_command_with_their_code(error: errors.SkyferryError, code:
     assert exit_codes.exit_code_for(error) is code
 
 
+def test_errors_of_outages_are_transient_unless_said_otherwise() -> None:
+    for kind in (
+        errors.Throttled,
+        errors.StoreTimeout,
+        errors.ConnectionLost,
+        errors.StoreUnavailable,
+        errors.BreakerOpen,
+    ):
+        assert kind("x").transient is True
+        assert kind("x", transient=False).transient is False
+    assert errors.LedgerError("x").transient is None
+
+
 def test_a_refusal_that_no_later_try_changes_is_no_outage() -> None:
     for kind in (errors.LedgerError, errors.QueueError):
         assert exit_codes.exit_code_for(kind(transient=True)) is ExitCode.UNREACHABLE

@@ -141,8 +141,12 @@ def test_a_pooler_and_missing_rights_are_noticed() -> None:
 @pytest.mark.parametrize(
     ("compression", "size", "said"),
     [
-        ("off", LARGE, "wal_compression is off, and the ledger has 1.0 GiB: most of its log is images of pages"),
-        ("pglz", 3 * LARGE, "wal_compression is pglz, and the ledger has 3.0 GiB: most of its log is images of pages"),
+        ("off", LARGE, "wal_compression is off, and the ledger has 1.0 GiB: most of its log may be images of pages"),
+        (
+            "pglz",
+            3 * LARGE,
+            "wal_compression is pglz, and the ledger has 3.0 GiB: most of its log may be images of pages",
+        ),
         ("lz4", LARGE, ""),
         ("zstd", LARGE, ""),
         ("off", LARGE - 1, ""),

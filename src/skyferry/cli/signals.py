@@ -18,12 +18,15 @@ def handle_signals(on_first: Callable[[], None], before_exit: Callable[[], None]
     """Yield the list of received signals. The first one calls `on_first`, the second ends the process at once.
 
     The process ends without cleaning up, apart from `before_exit`: threads may be in the middle of blocking work. A hangup
-    that is ignored, as under `nohup`, stays ignored.
+    that is ignored, as under `nohup`, stays ignored. A later one changes nothing: a shell and the system may each send one for
+    the same terminal.
     """
     numbers = [number for number in ENDING if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
     received: list[int] = []
 
     def handle(number: int) -> None:
+        if received and number == signal.SIGHUP:
+            return
         if received:
             before_exit()
             os._exit(ExitCode.INTERRUPTED)
@@ -38,6 +41,8 @@ def handle_signals(on_first: Callable[[], None], before_exit: Callable[[], None]
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+        if signal.SIGHUP in received:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def treat_sigterm_as_interrupt() -> None:

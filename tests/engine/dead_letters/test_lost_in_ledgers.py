@@ -147,9 +147,10 @@ async def test_a_redis_that_forgets_only_the_redrive(scene: Scene, redis_server:
             keys = await harness.keys()
             saved = await client.run(lambda redis: save_keys(redis, keys))
             count: int = await redrive(where, ids)
-            redriven.append(await scene.states(lost))
+            states = await scene.states(lost)
             keys = await harness.keys()
             await client.run(lambda redis: restore_keys(redis, saved, keys))
+            redriven.append(states)
             return count
 
         scene.ledger.redrive = forget_once

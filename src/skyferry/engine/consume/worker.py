@@ -368,7 +368,7 @@ class Worker:
         clock = self._context.clock
         deadline = clock.monotonic() + self._grace
         while self._running and (left := deadline - clock.monotonic()) > 0:
-            await wait_for_either(asyncio.wait(self._running.values()), clock.sleep(left))
+            await wait_for_either(asyncio.wait(list(self._running.values())), clock.sleep(left))
         await self._release_queues([key for key in self._running if not self._concluding(key)])
         await asyncio.gather(*self._running.values(), return_exceptions=True)
         await self._executor.drained()

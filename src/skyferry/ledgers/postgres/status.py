@@ -18,7 +18,7 @@ from skyferry.sql.schema_steps import SchemaStep
 
 SQL = load_statements(__package__, "maintenance.sql")
 MIGRATE = ("`skyferry ledger migrate --create`", "`skyferry ledger migrate`")  # if it is missing, if it is older
-LARGE = 2**30  # bytes of a ledger from which images of pages are most of the log
+LARGE = 2**30  # bytes of a ledger from which images of pages may be most of the log
 WITHOUT_LZ4 = ("off", "on", "pglz")  # "on" is pglz, which takes several times the CPU of lz4
 COUNTS = load_statements(__package__, "queries.sql")["counts"]
 
@@ -56,8 +56,9 @@ async def find_costly_settings(connection: Connection, schema: str) -> list[Wron
 def check_log(compression: str, size: int) -> Iterator[Wrong]:
     """Yield what is wrong with `wal_compression` for a schema of so many bytes, if the server knows lz4. Pure."""
     if size >= LARGE and compression in WITHOUT_LZ4:
-        what = f"wal_compression is {compression}, and the ledger has {size / 2**30:,.1f} GiB: most of its log is images of pages"
-        yield Wrong(what, "Set wal_compression = lz4: it halves the log.")
+        gib = size / 2**30
+        what = f"wal_compression is {compression}, and the ledger has {gib:,.1f} GiB: most of its log may be images of pages"
+        yield Wrong(what, "Set wal_compression = lz4: it may halve the log.")
 
 
 def describe_server(

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,14 @@ from skyferry.cli.commands.objects.copying.run import drain
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.signals import ENDING, handle_signals
 from skyferry.engine.service import Service
+
+
+@pytest.fixture(autouse=True)
+def default_hangup() -> Iterator[None]:
+    """Restore what a handled hangup leaves."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", ENDING)
@@ -43,6 +52,17 @@ async def test_a_hangup_that_is_ignored_stays_ignored(ignored: bool, received: l
         assert found == received
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("first", ENDING)
+async def test_a_hangup_after_another_signal_changes_nothing(first: int) -> None:
+    """An interactive shell sends one to its jobs, and the system another, when the terminal is closed."""
+    begun: list[str] = []
+    with handle_signals(lambda: begun.append("drain")) as found:
+        for number in (first, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0.01)
+    assert (found, begun) == ([first], ["drain"])
 
 
 def test_a_closed_terminal_lets_transfers_in_flight_complete(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def run(
     """Run the service until a signal. It shows a live view on a terminal, otherwise log lines on standard error.
 
     The first SIGINT (Ctrl-C), SIGTERM or SIGHUP drains: transfers in flight may finish within `drain` seconds, other messages
-    are released, and the exit code is 0. The second signal ends the process at once.
+    are released, and the exit code is 0. A second SIGINT or SIGTERM ends the process at once. Under nohup, a SIGHUP is ignored.
 
     A ledger at a server that does not answer is waited for, at the start too: the API is up, and /ready answers 503 until then.
     With --until-idle, the command ends with exit code 4 instead. What no waiting heals, such as a wrong password, ends it at once;

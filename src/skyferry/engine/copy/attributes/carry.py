@@ -31,7 +31,7 @@ def carry_attributes(
     user |= route.metadata
     kind = carried.content_type or transfer.content_type or route.guess_type(transfer.source.key)
     redirect = "" if REDIRECTS in traits.lossy else carried.website_redirect
-    plain = route.unfit is FAIL  # then the store refuses what it cannot keep
+    plain = route.unfit is FAIL or route.unfit == FAIL  # then the store refuses what it cannot keep
     metadata = {**user, **provenance} if plain else user
     carried = replace(carried, content_type=kind, metadata=metadata, website_redirect=redirect)
     if plain:
