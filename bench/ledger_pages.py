@@ -4,8 +4,8 @@
 
 All events are new and have random keys. They are claimed, then settled as done, in batches of 256, `--at-once` of them in one
 transaction of SQLite. SQLite logs whole pages, each once in a transaction, and makes no checkpoint here. PostgreSQL starts just
-after a checkpoint; the figures are of `pg_waldump`, which has to be beside its other programs. `--folder` keeps the filled data, as
-that of `bench.ledger_engines` does. Neither figure depends on the speed of the machine.
+after a checkpoint; `pg_waldump`, a program of the server, counts. `--folder` keeps the filled data, as that of
+`bench.ledger_engines` does. Neither figure depends on the speed of the machine.
 """
 
 from __future__ import annotations

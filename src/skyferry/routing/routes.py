@@ -27,9 +27,8 @@ from skyferry.routing.patterns import Template, compile_glob
 from skyferry.routing.rules import RouteRefusal, Rule, UnroutedEvent, compile_rules, find_refusal
 
 NO_MARKS: Mapping[str, str] = MappingProxyType({})
-FAIL = (
-    UnfitSettings()
-)  # the usual handling: routes have this very object, which is found for each copy without comparing
+# The usual handling. Routes have this very object, so that a copy finds it without comparing.
+FAIL = UnfitSettings()
 _EVERYTHING = Template.compile("{key}")
 
 

@@ -1,4 +1,4 @@
-"""What was written is read back into memory of the thread, which is used again."""
+"""A write is read back into memory of its thread, which is used again."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_threads_have_memory_of_their_own(file: int) -> None:
         assert all(threads.map(read, range(4)))
 
 
-@pytest.mark.skipif(not hasattr(os, "preadv"), reason="reads into memory of its own")
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="without preadv, each piece is read into new memory")
 def test_the_memory_is_used_again(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise each piece is fresh memory of the C library, which it returned after each part: 96 page faults."""
     seen, compute = set(), crcs.crc32c

@@ -19,9 +19,8 @@ from skyferry.regex import compile_lazily
 
 PATIENCE = 3600.0  # seconds; a longer Retry-After is capped
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_HTTP_DATE = compile_lazily(
-    r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT"
-)  # RFC 9110, 5.6.7
+# RFC 9110, 5.6.7.
+_HTTP_DATE = compile_lazily(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT")
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,11 +41,10 @@ class InstrumentedStore(StoreDecorator):
             now = self._clock.monotonic()
             duration = now - began
             if self._limit is not None:
+                # A lost connection or a timeout says nothing of the store's capacity.
                 if problem is None or not problem.outage:
                     self._limit.record((operation.name, (moved // SMALL).bit_length(), error), duration, now)
-                elif isinstance(
-                    problem, Throttled
-                ):  # a lost connection or a timeout says nothing of the store's capacity
+                elif isinstance(problem, Throttled):
                     self._limit.record_throttle(now)
             self._observer.on(
                 Record(

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 
 from skyferry.regex import compile_lazily
 
-_CEPH = compile_lazily(
-    r"tx[0-9a-f]{16,}(-[^-]+){2,}"
-)  # its request ids: a transaction, a time, an instance, a zone group
+# Ceph's request ids: a transaction, a time, an instance, a zone group.
+_CEPH = compile_lazily(r"tx[0-9a-f]{16,}(-[^-]+){2,}")
 
 
 def detect_service(headers: Mapping[str, str]) -> str:
