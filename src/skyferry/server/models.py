@@ -318,7 +318,9 @@ class StatusView(View):
     in_flight: int = Field(description="Transfers in flight in this process.")
     queues: dict[str, DepthView] = Field(description="The depth of each queue that can be reached.")
     transfers: dict[State, int] = Field(description="Transfers in the ledger by state; empty if it cannot be reached.")
-    dead_letters: int | None = Field(description="null if the ledger cannot be reached.")
+    dead_letters: int | None = Field(
+        description="null if the ledger cannot be reached; at the start, the response waits for it."
+    )
     unrouted: dict[str, int] = Field(
         description="Dead letters of buckets that no configured store has, by provider://bucket; the 20 most frequent."
     )

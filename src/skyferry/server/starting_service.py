@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from skyferry import __version__
 from skyferry.errors import LedgerError, SkyferryError
@@ -13,21 +14,27 @@ from skyferry.server.service_port import ServicePort
 from skyferry.status import HealthCheck, Readiness, Status, Submission
 
 NOT_OPEN = "it is not open yet"
+START = 3.0  # seconds for which a status request waits for a service that is still being built
 
 
 class StartingService:
-    """A `ServicePort` that passes everything to `service` once that is set. Before, what needs a ledger raises LedgerError."""
+    """A `ServicePort` that passes everything to a service once it has begun. Before, what needs a ledger raises LedgerError."""
 
     def __init__(self) -> None:
         self._started_at = time.time()
-        self.service: ServicePort | None = None
-        self.waits = asyncio.Event()  # set when the ledger has failed once
+        self.known = asyncio.Event()  # set when the service has begun, or its ledger has failed once
+        self._service: ServicePort | None = None
         self._problem = NOT_OPEN
+
+    def begin(self, service: ServicePort) -> None:
+        """Pass everything to this service from now on. Idempotent."""
+        self._service = service
+        self.known.set()
 
     def record_failure(self, error: SkyferryError) -> None:
         """Remember why the ledger is not open."""
         self._problem = str(error)
-        self.waits.set()
+        self.known.set()
 
     @property
     def ledger(self) -> Ledger:
@@ -40,14 +47,20 @@ class StartingService:
         await self._get_service().accept(queue, messages)
 
     async def ready(self) -> Readiness:
-        if self.service is not None:
-            return await self.service.ready()
+        if self._service is not None:
+            return await self._service.ready()
         return Readiness(self._check())
 
     async def status(self) -> Status:
-        """Return what is known without the ledger, such as whose service this is."""
-        if self.service is not None:
-            return await self.service.status()
+        """Return the status of the service, which may begin within `START` seconds.
+
+        Without it, return what is known without the ledger, such as whose service this is.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START):
+                await self.known.wait()
+        if self._service is not None:
+            return await self._service.status()
         return Status(
             version=__version__,
             started_at=self._started_at,
@@ -67,6 +80,6 @@ class StartingService:
         return waits, HealthCheck("ledger", "ledger", "down", self._problem)
 
     def _get_service(self) -> ServicePort:
-        if self.service is None:
+        if self._service is None:
             raise LedgerError(self._problem)
-        return self.service
+        return self._service

@@ -219,14 +219,27 @@ async def test_a_ledger_that_cannot_be_written_is_down_and_still_read(ledger: Il
         await until(lambda: states(found)["ledger"] == "ok", clock)
 
 
-async def test_a_ledger_that_hangs_is_down(ledger: Ill, clock: ManualClock) -> None:
+async def test_a_ledger_that_hangs_is_down(ledger: Ill, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as one that another process has locked."""
     async with watching(ledger, clock) as found:
         await until(lambda: states(found)["ledger"] == "ok", clock)
+        await until(lambda: found.facts.letters == 0, clock)
         ledger.hangs = True
-        await until(lambda: states(found)["ledger"] == "down" and found.facts.oldest is None, clock)
+        monkeypatch.setattr(monitor, "QUICK", 0.01)
         await found.refresh()
-        assert found.facts.transfers is None
+        assert found.facts.letters == 0, "one answer that did not come in such a hurry"
+        await until(lambda: states(found)["ledger"] == "down" and found.facts.oldest is None, clock)
+        await until(lambda: found.facts.transfers is None and found.facts.letters is None, clock)
+
+
+async def test_the_first_status_request_waits_for_the_first_count(
+    ledger: Ill, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that has just begun says how many dead letters there are, rather than that it does not know."""
+    monkeypatch.setattr(monitor, "QUICK", 0.0)
+    found = Monitor(ledger, clock, [], {})
+    await found.refresh()
+    assert found.facts.letters == 0
 
 
 async def test_a_probe_names_what_waits_and_its_failure_hides_nothing(ledger: Ill, clock: ManualClock) -> None:

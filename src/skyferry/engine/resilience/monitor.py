@@ -22,7 +22,8 @@ from skyferry.status import Condition, HealthCheck
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds for one answer
-QUICK = 0.5  # seconds for one answer to a status request
+QUICK = 0.5  # seconds for one answer to a status request; a longer one leaves the last values
+FIRST = 2.0  # seconds for the first count in the ledger, for which a status request waits
 LOOK = 2.0  # seconds between counts in the ledger
 IDLE = 10.0  # the same while nothing is worked on; a request for the status counts in any case
 WRITE = 5.0  # seconds between write checks of the ledger
@@ -73,6 +74,7 @@ class Monitor:
         self.facts = LedgerSample()
         self._ledger, self._clock, self._queues, self._paces, self._probes = ledger, clock, queues, paces, probes
         self._activity = activity
+        self._counted = False  # once: with numbers, or without an answer
         self._found: dict[str, Sequence[HealthCheck]] = {}  # by probe
 
     async def run(self) -> None:
@@ -94,20 +96,27 @@ class Monitor:
         """Sample the ledger, and the queues whose last depth is too old."""
         now = self._clock.monotonic()
         old = [q for q in self._queues if q.health.sampled is None or now - q.health.sampled >= self._max_age(q)]
-        await asyncio.gather(self.count_transfers(QUICK), *(queue.sample(QUICK, hurried=True) for queue in old))
+        count = self.count_transfers(QUICK, hurried=True) if self._counted else self.count_transfers(FIRST)
+        await asyncio.gather(count, *(queue.sample(QUICK, hurried=True) for queue in old))
 
-    async def count_transfers(self, patience: float) -> None:
-        """Count transfers by state, dead letters, held deletes and workers."""
+    async def count_transfers(self, patience: float, *, hurried: bool = False) -> None:
+        """Count transfers by state, dead letters, held deletes and workers.
+
+        With `hurried`, a missing answer changes nothing that is known.
+        """
         try:
             async with asyncio.timeout(patience):
                 transfers, causes = await self._ledger.count_transfers(), await self._ledger.count_dead_letters()
                 self.facts.unrouted = dict(await self._ledger.count_unrouted())
                 self.facts.held = sum_by_store(await self._ledger.count_held_deletes())
                 self.facts.workers = await self._ledger.count_workers()
-        except (LedgerError, TimeoutError):
+        except (LedgerError, TimeoutError) as error:
+            if hurried and isinstance(error, TimeoutError):
+                return
             self.facts.transfers, self.facts.letters, self.facts.workers = None, None, {}
         else:
             self.facts.transfers, self.facts.letters = transfers, sum(count for _, _, count in causes)
+        self._counted = True
 
     async def _sample(self, queue: MonitoredQueue) -> None:
         while True:

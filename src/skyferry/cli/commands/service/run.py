@@ -122,7 +122,8 @@ async def _run(settings: Settings, config: Path | None, until_idle: bool, live: 
         await asyncio.wait([building])
         if building.cancelled():  # by a signal: nothing was begun
             return ExitCode.OK
-        service = start.service = building.result()
+        service = building.result()
+        start.begin(service)
         tune_collector()
         await service.run(until_idle)
         letters = await _count_letters(service.ledger, drained=bool(received) or not until_idle)
@@ -135,11 +136,11 @@ async def _run(settings: Settings, config: Path | None, until_idle: bool, live: 
 
 async def _wait_until_known(building: asyncio.Task[Service], start: StartingService) -> None:
     """Return once the service is built, or is known to wait for its ledger. Raises the error that ended the building."""
-    waits = asyncio.create_task(start.waits.wait(), name="wait for the ledger")
+    waits = asyncio.create_task(start.known.wait(), name="wait for the ledger")
     await asyncio.wait([building, waits], return_when=asyncio.FIRST_COMPLETED)
     waits.cancel()
     if building.done() and not building.cancelled():
-        start.service = building.result()  # before its address is printed
+        start.begin(building.result())  # before its address is printed
 
 
 def _drain(building: asyncio.Task[Service]) -> None:

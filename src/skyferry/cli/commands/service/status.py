@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from skyferry.config.settings import Settings
     from skyferry.ports import Depth
 
-PATIENCE = 1.0  # seconds to wait for a service that may not run
+PATIENCE = 6.0  # seconds to wait for a service that is starting; one that does not run is known at once
 
 
 def status(url: Url = "", config: ConfigFile = None, workspace: Workspace = None, json: Json = False) -> None:
