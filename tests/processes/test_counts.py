@@ -8,12 +8,13 @@ import pytest
 
 from skyferry.cli.render.copy_progress import CopyProgress
 from skyferry.config.load import load
-from skyferry.config.settings import StoreSettings
+from skyferry.config.settings import LimitSettings, StoreSettings
 from skyferry.errors import ConfigError
 from skyferry.processes.counts import parse_processes, share_limits, warn_of_cores
 from skyferry.processes.record_frames import Detail, RecordBuffer, unpack_records
 from skyferry.records import Record
 
+LIMITS = LimitSettings()
 RECORDS = [
     Record("store.request", store="s", operation="write", error="throttled", bytes=3, duration=0.5, key="k"),
     Record("transfer.done", key="k", correlation_id="c", bytes=0, lag=0.0),
@@ -22,13 +23,28 @@ RECORDS = [
 
 
 def test_auto_is_one_for_each_core() -> None:
-    assert [parse_processes(text, 6) for text in ("1", "4", "64", "auto")] == [1, 4, 64, 6]
+    assert [parse_processes(text, 6, LIMITS) for text in ("1", "4", "64", "auto")] == [1, 4, 64, 6]
+
+
+def test_auto_is_as_many_as_have_a_share_of_the_limits() -> None:
+    """Each of 16 processes would copy an object, although two are allowed."""
+    assert parse_processes("auto", 16, LIMITS.model_copy(update={"transfers": 2})) == 2
+    assert parse_processes("auto", 16, LIMITS.model_copy(update={"memory": 7 * LIMITS.part_size})) == 3
+    assert parse_processes("auto", 16, LIMITS.model_copy(update={"memory": LIMITS.part_size})) == 1
+
+
+def test_more_processes_than_transfers_are_refused() -> None:
+    settings = load(None, {})
+    few = settings.model_copy(update={"limits": LIMITS.model_copy(update={"transfers": 2})})
+    assert share_limits(few, 2).limits.transfers == 1
+    with pytest.raises(ConfigError, match="3 processes are more than the 2 transfers"):
+        share_limits(few, 3)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "65", "1.5", "", "AUTO", "99999999999999999999", "²"])
 def test_other_numbers_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="give a number from 1 to 64, or auto"):
-        parse_processes(text, 2)
+        parse_processes(text, 2, LIMITS)
 
 
 def test_more_processes_than_cores_are_warned_of() -> None:

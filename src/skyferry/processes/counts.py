@@ -40,14 +40,22 @@ def read_quota(folder: Path) -> float:
 
 def find_most(limits: LimitSettings) -> int:
     """Return the most processes of a command that grows: each needs a core, and a share of the limits for any object."""
-    shares: int = min(limits.transfers, limits.large_transfers, limits.memory // (2 * limits.part_size))
-    return min(GROWN, count_cores(), shares)
+    return min(GROWN, count_cores(), limits.large_transfers, _count_shares(limits))
 
 
-def parse_processes(text: str, cores: int) -> int:
-    """Return the number of processes for `--processes`: a number from 1 on, or `auto` = one for each core. Raises ConfigError."""
+def _count_shares(limits: LimitSettings) -> int:
+    """Return the most processes that can share the limits: each copies an object at least, and has memory for two parts."""
+    shares: int = max(1, min(limits.transfers, limits.memory // (2 * limits.part_size)))
+    return shares
+
+
+def parse_processes(text: str, cores: int, limits: LimitSettings) -> int:
+    """Return the number of processes for `--processes`: a number from 1 on, or `auto` = one for each core that has a share.
+
+    Raises ConfigError.
+    """
     if text == AUTO:
-        return min(cores, MOST)
+        return min(cores, MOST, _count_shares(limits))
     hint = f"give a number from 1 to {MOST}, or auto for one process per core"
     if not (text.isascii() and text.isdigit()):
         raise ConfigError(f"{text!r} is not a number of processes", where=WHERE, hint=hint)
@@ -89,9 +97,17 @@ def _memory_error(what: str, where: str, instead: str) -> ConfigError:
 def share_limits(settings: Settings, count: int) -> Settings:
     """Return the settings of one of `count` processes: together they have the configured limits.
 
-    Raises ConfigError if the memory of a process would not suffice for two parts of an object.
+    Each may copy one large object, so there may be more than `limits.large_transfers` of them.
+
+    Raises ConfigError if a process would have no transfer, or not the memory for two parts of an object.
     """
     old = settings.limits
+    if count > old.transfers:
+        raise ConfigError(
+            f"{count} processes are more than the {old.transfers} transfers that may run at the same time",
+            where=WHERE,
+            hint="raise limits.transfers or --transfers, or run fewer processes",
+        )
     parts = {name: max(1, getattr(old, name) // count) for name in SHARED}
     if parts["memory"] < 2 * old.part_size:
         raise ConfigError(

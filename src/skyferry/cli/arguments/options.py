@@ -13,7 +13,7 @@ from skyferry.config.reading.renamed import COMMAND_OPTIONS, UNTIL
 from skyferry.frozen import dataclass
 
 if TYPE_CHECKING:
-    from skyferry.config.settings import Settings
+    from skyferry.config.settings import LimitSettings, Settings
 
 ConfigFile = Annotated[
     Path | None,
@@ -36,7 +36,7 @@ Processes = Annotated[
     Option(
         "--processes",
         metavar="N",
-        help="Divide the work and the limits among N processes; auto = one per core. They share a queue and a ledger in files.",
+        help="Divide the work and the limits among N processes; auto = one per core, as far as the limits suffice.",
     ),
 ]
 CopyProcesses = Annotated[
@@ -87,14 +87,14 @@ def reject_both_names(old: str, *given: bool) -> None:
         raise click.BadParameter(f"{old} is the old name of {COMMAND_OPTIONS[old]}: give only the new one")
 
 
-def parse_processes(text: str) -> int:
-    """Return the number of processes, and warn if there are more than cores. Raises ConfigError."""
+def parse_processes(text: str, limits: LimitSettings) -> int:
+    """Return the number of processes that share `limits`, and warn if there are more than cores. Raises ConfigError."""
     if text == "1":
         return 1
     from skyferry.processes import counts
 
     cores = counts.count_cores()
-    count = counts.parse_processes(text, cores)
+    count = counts.parse_processes(text, cores, limits)
     if warning := counts.warn_of_cores(count, cores):
         print(f"warning: {warning}", file=sys.stderr)
     return count

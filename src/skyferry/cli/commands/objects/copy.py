@@ -89,8 +89,8 @@ def copy(
     patience, rate = parse_span(transfers.retry_for), request.parse_rate(transfers.bwlimit)
     max_deletes = deletes.parse_limit()
     grows = transfers.processes == request.AUTO
-    processes = 1 if grows else parse_processes(transfers.processes)
     settings = configuration.load()
+    processes = 1 if grows else parse_processes(transfers.processes, transfers.limit(settings.limits))
     if STDIN in (source, destination):
         flags = {
             "--delete": deletes.delete,

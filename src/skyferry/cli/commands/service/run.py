@@ -76,9 +76,9 @@ def run(
     from skyferry.processes import prepare_processes
 
     streams.tolerate_loss()
-    count = parse_processes(processes)
     file = find_config(config, os.environ).file
     settings = resources.load_settings(file, workspace, listen)
+    count = parse_processes(processes, settings.limits)
     _check_workspace(settings.workspace)
     job = prepare_processes(settings, count) if count > 1 else None
     create_source_folders(settings)

@@ -148,10 +148,6 @@ def build_settings(
     }
     url = "memory://copy"
     made = Settings.model_validate({"routes": [route], "queues": [{"name": ROUTE, "url": url}], "ledger": {"url": url}})
-    limits = given.limits
-    if options.transfers:
-        large = min(options.transfers, limits.large_transfers)
-        limits = limits.model_copy(update={"transfers": options.transfers, "large_transfers": large})
     stores = {"source": source.store, "destination": destination.store}
     return given.model_copy(
         update={
@@ -160,7 +156,7 @@ def build_settings(
             "queues": made.queues,
             "dead_letters": None,
             "ledger": made.ledger,
-            "limits": limits,
+            "limits": options.limit(given.limits),
         }
     )
 

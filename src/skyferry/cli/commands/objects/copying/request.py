@@ -17,7 +17,7 @@ from skyferry.frozen import dataclass
 if TYPE_CHECKING:
     from skyferry.cli.arguments.object_urls import ObjectLocation
     from skyferry.config.max_deletes import MaxDeletes
-    from skyferry.config.settings import Settings
+    from skyferry.config.settings import LimitSettings, Settings
     from skyferry.discovery.selection import Comparison, CopySelection, Wildcard
     from skyferry.ports import EventQueue
     from skyferry.stores.local.blocking.bucket import FolderIdentity
@@ -213,6 +213,13 @@ class CopyOptions:
         reject_both_names("--again", self.again, self.ignore_ledger)
         parse_unfit(self.unfit)
         parse_markers(self.folder_markers)
+
+    def limit(self, limits: LimitSettings) -> LimitSettings:
+        """Return the limits with --transfers, which counts large objects, too."""
+        if not self.transfers:
+            return limits
+        large = min(self.transfers, limits.large_transfers)
+        return limits.model_copy(update={"transfers": self.transfers, "large_transfers": large})
 
 
 @dataclass(frozen=True, slots=True)
