@@ -206,5 +206,18 @@ def test_a_url_that_was_mistyped_says_what_to_type(kind: Any, text: str, message
         kind.parse(text)
 
 
+@pytest.mark.parametrize("kind", [LedgerUrl, QueueUrl])
+@pytest.mark.parametrize("text", ["sqlite://me:hunter2@h/l.db", "sqlite://me@h", "sqlite://me@h:5432/l.db?x=y"])
+def test_a_file_has_neither_host_nor_user(kind: Any, text: str) -> None:
+    """Else a ledger that was meant for a server would be a new file in the workspace."""
+    with pytest.raises(
+        ValueError, match=r"\*\*\*@h.* has a user, but it names a file .*, or the URL of a server"
+    ) as refused:
+        kind.parse(text)
+    assert "hunter2" not in str(refused.value)
+    assert kind.parse("sqlite://me%40h/l.db").path(WORKSPACE) == Path("/w/me@h/l.db")
+    assert kind.parse("sqlite:///srv/me@h/l.db").path(WORKSPACE) == Path("/srv/me@h/l.db")
+
+
 def test_the_name_of_a_folder_may_end_with_a_space() -> None:
     assert StoreUrl.parse("file://a ").path(WORKSPACE) == Path("/w/a ")

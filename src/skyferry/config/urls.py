@@ -71,6 +71,7 @@ class Url(Generic[R]):
         if not known.path and text != text.strip():
             raise ValueError(f"{_shown(text)!r} has spaces around it: remove them")
         location, _, query = rest.partition("?")
+        _reject_user(cls.kind, text, location, known)
         location = unquote(location)
         if not location.strip("/") or "\0" in location:
             raise ValueError(f"{_shown(text)!r} has no location: use {known.form}")
@@ -244,6 +245,15 @@ def _overridden(settings: S, url: Url[Any]) -> S:
 def _shown(text: str) -> str:
     """Return a URL for messages, without credentials and options."""
     return _USER.sub("***@", text).partition("?")[0]
+
+
+def _reject_user(kind: str, text: str, location: str, known: Scheme) -> None:
+    """Raise ValueError for `sqlite://USER@HOST/…`. A folder of a store may well have such a name."""
+    if known.path and kind != "store" and "@" in location.partition("/")[0]:
+        raise ValueError(
+            f"{_shown(text)!r} has a user, but it names a file on this machine: use {known.form} (with %40 for an @ in its name), "
+            "or the URL of a server"
+        )
 
 
 def _near(name: str, known: frozenset[str]) -> str:
