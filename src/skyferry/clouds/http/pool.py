@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from ipaddress import ip_address
+from typing import Any
 
 import aiohappyeyeballs
 
@@ -93,20 +94,26 @@ class ConnectionPool:
             await asyncio.wait(ending, timeout=CLOSING)
 
     async def _connect(self, addresses: list[_Address]) -> HttpConnection:
-        opened = await aiohappyeyeballs.start_connection(
-            addresses, happy_eyeballs_delay=SECOND_ADDRESS, interleave=1, loop=self._loop
-        )
         tls = self._tls
         session = tls.offer(self._loop.time()) if tls else None
         _, connection = await self._loop.create_connection(  # it closes the socket if it fails
             lambda: HttpConnection(self._loop, self._sweep, self._limits, self._shared),
-            sock=opened,
+            **await self._choose(addresses),
             ssl=tls.context if tls else None,
             server_hostname=self._origin.host if tls else None,
         )
         if tls and connection.tls:
             tls.check(session, connection.tls)
         return connection
+
+    async def _choose(self, addresses: list[_Address]) -> dict[str, Any]:
+        """Return where to connect: the only address, or a socket that is connected to the first of several that answers."""
+        if len(addresses) == 1:
+            return {"host": addresses[0][4][0], "port": self._origin.port}
+        opened = await aiohappyeyeballs.start_connection(
+            addresses, happy_eyeballs_delay=SECOND_ADDRESS, interleave=1, loop=self._loop
+        )
+        return {"sock": opened}
 
     async def _resolve(self) -> list[_Address]:
         """Return the addresses, each time beginning with another one."""
