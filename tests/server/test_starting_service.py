@@ -21,6 +21,26 @@ async def test_a_status_request_waits_for_a_service_that_is_about_to_begin() -> 
     assert await asked == await service.status()
 
 
+async def test_events_wait_for_a_service_that_is_about_to_begin() -> None:
+    """A client that sends as soon as `/health` answers is not refused."""
+    start, service = StartingService(), Service()
+    sent = asyncio.create_task(start.submit([]))
+    pushed = asyncio.create_task(start.accept("", []))
+    await asyncio.sleep(0)
+    assert not sent.done()
+    assert not pushed.done()
+    start.begin(service)
+    await sent
+    await pushed
+
+
+async def test_events_are_refused_while_the_ledger_does_not_answer() -> None:
+    start = StartingService()
+    start.record_failure(LedgerError("no route to host"))
+    with pytest.raises(LedgerError, match="no route to host"):
+        await start.submit([b"{}"])
+
+
 async def test_a_ledger_that_does_not_answer_is_reported_at_once() -> None:
     start = StartingService()
     asked = asyncio.create_task(start.status())

@@ -14,7 +14,7 @@ from skyferry.server.service_port import ServicePort
 from skyferry.status import HealthCheck, Readiness, Status, Submission
 
 NOT_OPEN = "it is not open yet"
-START = 3.0  # seconds for which a status request waits for a service that is still being built
+START = 3.0  # seconds for which events and status requests wait for a service that is still being built
 
 
 class StartingService:
@@ -41,9 +41,11 @@ class StartingService:
         return self._get_service().ledger
 
     async def submit(self, bodies: Sequence[bytes]) -> list[Submission]:
+        await self._wait()
         return await self._get_service().submit(bodies)
 
     async def accept(self, queue: str, messages: Sequence[Outgoing]) -> None:
+        await self._wait()
         await self._get_service().accept(queue, messages)
 
     async def ready(self) -> Readiness:
@@ -52,13 +54,8 @@ class StartingService:
         return Readiness(self._check())
 
     async def status(self) -> Status:
-        """Return the status of the service, which may begin within `START` seconds.
-
-        Without it, return what is known without the ledger, such as whose service this is.
-        """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(START):
-                await self.known.wait()
+        """Return the status of the service; without one, what is known without the ledger, such as whose service this is."""
+        await self._wait()
         if self._service is not None:
             return await self._service.status()
         return Status(
@@ -74,6 +71,13 @@ class StartingService:
             exports_ledger=False,
             exports_queues=False,
         )
+
+    async def _wait(self) -> None:
+        """Wait for a service that is about to begin: `/health` already says that the process lives."""
+        if not self.known.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(START):
+                    await self.known.wait()
 
     def _check(self) -> tuple[HealthCheck, ...]:
         waits = HealthCheck("worker", "worker", "down", "it waits for its ledger")
