@@ -98,6 +98,7 @@ class SkyferryError(Exception):
         self.key = ""  # of the request
         self.side = ""  # `Operation.side`
         self.since = 0.0  # when the request began, monotonic seconds
+        self.tries = 1  # of the request: an earlier one may have had its effect
         super().__init__(self.message)
 
     def __str__(self) -> str:

@@ -41,7 +41,7 @@ Event = Literal[
     "event.ignored",  # reason: the provider's name of a notification that does not concern content
     "transfer.claimed",
     "transfer.duplicate",  # was settled before
-    "transfer.done",  # duration, bytes, lag
+    "transfer.done",  # duration, bytes, lag, reason: present if the destination had the object already, else ""
     "transfer.skipped",  # reason
     "transfer.retry",  # error, delay
     "transfer.dead",  # error
@@ -69,6 +69,7 @@ Event = Literal[
     "store.special_file",  # store, key: the path, reason: symlink, fifo, socket or device
     "watch.unreadable",  # a local name that cannot be a key, or a file without read permission
 ]
+PRESENT = "present"  # the reason of a transfer that is done without a write
 EVENTS: tuple[str, ...] = get_args(Event)
 
 

@@ -19,7 +19,7 @@ from skyferry.ports import (
     Skipped,
     letter_attributes,
 )
-from skyferry.records import Event, Record
+from skyferry.records import PRESENT, Event, Record
 
 NAME = 100  # maximum characters of a name from outside
 
@@ -163,7 +163,10 @@ class Reporter:
         if isinstance(outcome, Done):
             receipt = outcome.receipt
             duration = receipt.finished_at - receipt.started_at
-            self._step("transfer.done", transfer, attempt=attempt, bytes=receipt.size, duration=duration, lag=lag)
+            moved, reason = (0, PRESENT) if outcome.found else (0 if receipt.in_place else receipt.size, "")
+            self._step(
+                "transfer.done", transfer, reason=reason, attempt=attempt, bytes=moved, duration=duration, lag=lag
+            )
         elif isinstance(outcome, Skipped):
             self._step("transfer.skipped", transfer, attempt=attempt, reason=outcome.reason, lag=lag)
         elif isinstance(outcome, Retry | Dead):

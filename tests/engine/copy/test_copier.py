@@ -25,6 +25,7 @@ from skyferry.errors import (
     Fenced,
     ObjectNotFound,
     PermissionDenied,
+    PreconditionFailed,
     StoreError,
     StoreTimeout,
     Unsupported,
@@ -209,6 +210,27 @@ async def test_a_version_that_is_there_already_is_adopted(bench: Bench) -> None:
     first = await bench.run()
     second = await bench.run(id="t2")
     assert second.receipt.destination_version == first.receipt.destination_version
+    assert (first.found, second.found) == (False, True)
+
+
+@pytest.mark.parametrize(("tries", "attempt"), [(2, 1), (1, 2)])
+async def test_a_write_whose_response_was_lost_counts_as_one(bench: Bench, tries: int, attempt: int) -> None:
+    """The object is there because an earlier try of the request, or an earlier attempt, has written it."""
+
+    class Repeating(MemoryStore):
+        async def write(self, *args: Any) -> ObjectMeta:
+            try:
+                return await super().write(*args)
+            except PreconditionFailed as refused:
+                refused.tries = tries  # as the decorator that retries sets it
+                raise
+
+    await bench.put(b"hello")
+    await bench.run()
+    bench.stores["d"] = Repeating("d", bench.clock, bench.destination.bucket)
+    again = await bench.run(id="t2", attempt=attempt)
+    assert isinstance(again, Done)
+    assert not again.found
 
 
 async def test_a_source_is_moved_only_after_the_copy(bench: Bench) -> None:

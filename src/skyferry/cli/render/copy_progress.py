@@ -15,18 +15,18 @@ from skyferry.cli.render.failures import FailureReport
 from skyferry.cli.render.stalls import Stalls
 from skyferry.discovery.listing import ListingProgress
 from skyferry.frozen import dataclass
+from skyferry.records import PRESENT, Record
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from skyferry.errors import SkyferryError
-    from skyferry.records import Record
 
 LINES = 5.0  # seconds between lines of progress without a terminal
 WRITES = ("write", "write_part", "copy_from", "copy_part")
 LOOKS = ("head", "list", "uploads")  # operations that any other answer shows to work
 BREAKER = "breaker"  # the reason for waiting, in place of a kind of error
-PRESENT = ("current", "superseded", "marker")  # the destination has this version, a newer one, or the folder
+THERE = ("current", "superseded", "marker")  # the destination has this version, a newer one, or the folder
 
 
 @dataclass(slots=True)
@@ -60,13 +60,15 @@ class CopyProgress:
         match record.event:
             case "store.request":  # first, for most are these
                 self._count_store(record)
+            case "transfer.done" if record.reason == PRESENT:  # the ledger did not know it
+                self.present += 1
             case "transfer.done":
                 self.copied += 1
                 self.copied_bytes += record.bytes or 0
                 self._report("copied", record.key, record.bytes or 0)
             case "transfer.skipped" if record.reason == "gone":
                 self.gone += 1
-            case "transfer.skipped" if record.reason in PRESENT:
+            case "transfer.skipped" if record.reason in THERE:
                 self.present += 1
             case "transfer.retry":
                 self.retried += 1

@@ -113,6 +113,7 @@ class Attempt:
     lease: Lease = field(default_factory=Lease)
     unsaved: dict[int, Part] = field(default_factory=dict)  # of the upload under way, by number
     write_aborted: bool = False  # a write was aborted, and may still take effect
+    found: bool = False  # the destination had the version before this transfer wrote anything
 
     def ensure_lease_held(self) -> None:
         """Check before every request that changes a store. Raises Fenced."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.plan import CopyContext, CopyPlan
@@ -23,9 +22,10 @@ async def write_verified(plan: CopyPlan, sent: Checksums, write: Write, *, exact
     If this kind of write supports no precondition (`exact` False), look at the destination just before it instead.
     """
     context, when = plan.context, plan.when
+    untried = context.claim.attempt == 1 and not context.claim.lost
     for _ in range(RACES):
         context.attempt.ensure_lease_held()
-        with suppress(PreconditionFailed):
+        try:
             if exact or when == ANY:
                 try:
                     made = await write(when)
@@ -34,8 +34,11 @@ async def write_verified(plan: CopyPlan, sent: Checksums, write: Write, *, exact
                     raise
                 await verify_destination(context.destination, context.transfer.key, plan.found.size, sent, made)
                 return made
+        except PreconditionFailed as refused:
+            untried = untried and refused.tries == 1  # the response to another try may have been lost
         verdict = await settle_race(plan, sent)
         if not isinstance(verdict, Precondition):
+            context.attempt.found = untried
             return verdict
         when = verdict if exact else ANY
     raise unstable(context)

@@ -38,7 +38,7 @@ def record_copy(context: CopyContext, source: ObjectMeta, written: Written, now:
         changes=written.changes,
         in_place=written.in_place,
     )
-    return Done(receipt, _placement(context, source, written.meta, now, written.carried))
+    return Done(receipt, _placement(context, source, written.meta, now, written.carried), context.attempt.found)
 
 
 def record_delete(context: CopyContext, now: float, duration: float) -> Done:

@@ -33,6 +33,7 @@ class Done:
 
     receipt: Receipt
     placement: Placement
+    found: bool = False  # the destination had this version: nothing was written. Not kept in the ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from shutil import rmtree
 
+import orjson
 import pytest
 from tests.cli.commands.objects.test_copy_selection import held, write
 from tests.cli.conftest import Cli
@@ -57,6 +59,20 @@ def test_two_copies_at_once_share_the_ledger_and_the_destination(cli: Cli) -> No
     running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [each.wait() for each in running] == [0, 0]
     assert held("out") == held("in"), "and no private files"
+
+
+@pytest.mark.parametrize("options", [[], ["--processes", "2"], ["--ignore-ledger"]], ids=" ".join)
+def test_without_its_ledger_it_counts_what_is_there_as_present(cli: Cli, state: Path, options: list[str]) -> None:
+    """Nothing is written again, so nothing is said to be copied."""
+    assert cli("copy", "in", "out").code == 0
+    before = Path("out/a.txt").stat()
+    rmtree(state)
+    Path("in/d").write_text("new")
+    told = cli("copy", "in", "out", "--json", *options)
+    found = orjson.loads(told.out)
+    assert (told.code, found["complete"]) == (0, True)
+    assert [found["objects"][name] for name in ("listed", "copied", "present")] == [3, 1, 2]
+    assert (found["bytes"]["copied"], Path("out/a.txt").stat()) == (3, before)
 
 
 def test_a_private_folder_with_content_or_in_use_stays(cli: Cli, tmp_path: Path) -> None:
