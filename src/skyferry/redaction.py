@@ -48,7 +48,7 @@ _WORDS = (
     "authorization", "cookie", "credential", "pass", "pwd", "secret", "token", "sig", "upload", "assertion", "key",
 )  # fmt: skip
 _SCHEMES = ("bearer", "basic", "negotiate", "sharedkey", "aws4")
-_USERINFO = compile_lazily(r"(?<=://)(?:[^\s/@:]{0,256}:[^\s/@]{1,512}|[^\s/@:]{16,512})(?=@)")
+_USERINFO = compile_lazily(r"(?<=://)(?:[^\s/@:]{0,256}:(?!\d{1,5}/)[^\s@]{1,512}|[^\s/@:]{16,512})(?=@)")
 _CREDENTIALS = (
     r"(?P<name>authorization\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}[\"']?)(?:[\w-]{1,32}\s+)?[^\s\"'<]+(?:\s{0,4},\s{0,4}\w+=[^\s\"'<,]+)*"
     r"|(?P<line>cookie\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}[\"']?)[^\r\n\"'<]+"

@@ -219,5 +219,20 @@ def test_a_file_has_neither_host_nor_user(kind: Any, text: str) -> None:
     assert kind.parse("sqlite:///srv/me@h/l.db").path(WORKSPACE) == Path("/srv/me@h/l.db")
 
 
+@pytest.mark.parametrize(
+    "password", ["hunter2", "hun/ter2", "hun?ter2", "hun@ter2", "hun:ter2/x@", "hun#ter2", "12a/hunter2"]
+)
+@pytest.mark.parametrize(
+    "form", ["postgresql://me:{}@h/d", "redis://me:{}@h/d", "postgres://me:{}@h/d", "postgresql:me:{}@h/d"]
+)
+def test_a_password_in_the_url_of_a_server_is_never_shown(form: str, password: str) -> None:
+    """Also one with characters that end a part of a URL, as base64 and generators have them."""
+    for kind, text in ((LedgerUrl, form.format(password)), (QueueUrl, form.format(password) + "/q")):
+        with pytest.raises(ValueError, match=r"must not contain a password|not a known") as refused:
+            kind.parse(text)
+        assert "ter2" not in str(refused.value)
+        assert "hun" not in str(refused.value)
+
+
 def test_the_name_of_a_folder_may_end_with_a_space() -> None:
     assert StoreUrl.parse("file://a ").path(WORKSPACE) == Path("/w/a ")

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote
 from skyferry.clouds.accounts import storage_account
 from skyferry.config.reading.renamed import URL_OPTIONS
 from skyferry.config.schemes import LedgerScheme, QueueScheme, Scheme, StoreProfile, StoreScheme
+from skyferry.config.servers.address import CREDENTIALS, reject_password
 from skyferry.config.servers.address import is_loopback as is_loopback
 from skyferry.config.settings import (
     DeadLetterSettings,
@@ -36,7 +37,7 @@ R = TypeVar("R", bound=Scheme)
 
 
 S = TypeVar("S", StoreSettings, QueueAddress, QueueSettings, DeadLetterSettings)
-_USER = compile_lazily(r"(?<=//)[^/?]*@")
+_USER = compile_lazily(rf"(?<=:)(/{{0,2}})(?:{CREDENTIALS}|[^/?]*@)")
 SECRET = compile_lazily(
     r"(?i)(aws_)?(access_?key(_id)?|secret(_?access)?(_?key)?|session_?token)|(storage_|shared_)?account_?key|sas(_?token)?"
     r"|password|passwd|connection_?string|private_?key|client_?secret|credentials?|api_?key|service_?account_?key|key|token"
@@ -59,29 +60,28 @@ class Url(Generic[R]):
     def parse(cls, text: str) -> Self:
         """Parse a URL. Raises ValueError with a message that names the known forms and contains no secret."""
         if text[:1] in ("'", '"') and text[-1:] == text[:1]:
-            raise ValueError(f"{_shown(text[1:-1])} is in quotes that are part of it: remove them")
+            raise ValueError(f"{show_url(text[1:-1])} is in quotes that are part of it: remove them")
         scheme, colon, rest = text.partition("://")
         if not colon or scheme not in cls.schemes:
             from difflib import get_close_matches
 
             close = get_close_matches(scheme.strip(), cls.schemes, 1, cutoff=0.7) if colon else []
             forms = " or ".join(cls.schemes[name].form for name in close or cls.schemes)
-            raise ValueError(f"{_shown(text)!r} is not a known {cls.kind} URL: use {forms}")
+            raise ValueError(f"{show_url(text)!r} is not a known {cls.kind} URL: use {forms}")
         known = cls.schemes[scheme]
         if not known.path and text != text.strip():
-            raise ValueError(f"{_shown(text)!r} has spaces around it: remove them")
+            raise ValueError(f"{show_url(text)!r} has spaces around it: remove them")
         location, _, query = rest.partition("?")
         _reject_user(cls.kind, text, location, known)
         location = unquote(location)
         if not location.strip("/") or "\0" in location:
-            raise ValueError(f"{_shown(text)!r} has no location: use {known.form}")
+            raise ValueError(f"{show_url(text)!r} has no location: use {known.form}")
         if not known.path:
             location = location.strip("/")
-            if "@" in location and known.cloud != "server":
-                raise ValueError(f"{scheme}:// must not contain credentials; configure `identity` instead")
+            _reject_credentials(known.cloud, scheme, rest)
             if location.count("/") >= known.parts and known.cloud:
                 raise ValueError(
-                    f"{_shown(text)!r} names more than {known.form}; put a prefix into the filter of a route"
+                    f"{show_url(text)!r} names more than {known.form}; put a prefix into the filter of a route"
                 )
         options, renamed = dict[str, str](), []
         for written, value in parse_qsl(query, keep_blank_values=True):
@@ -242,17 +242,24 @@ def _overridden(settings: S, url: Url[Any]) -> S:
     return settings.override(given)
 
 
-def _shown(text: str) -> str:
+def _reject_credentials(cloud: str, scheme: str, rest: str) -> None:
+    if cloud == "server":  # its URL may name a user
+        reject_password(rest)
+    elif "@" in unquote(rest.partition("?")[0]):
+        raise ValueError(f"{scheme}:// must not contain credentials; configure `identity` instead")
+
+
+def show_url(text: str) -> str:
     """Return a URL for messages, without credentials and options."""
-    return _USER.sub("***@", text).partition("?")[0]
+    return _USER.sub(r"\1***@", text, 1).partition("?")[0]
 
 
 def _reject_user(kind: str, text: str, location: str, known: Scheme) -> None:
     """Raise ValueError for `sqlite://USER@HOST/…`. A folder of a store may well have such a name."""
     if known.path and kind != "store" and "@" in location.partition("/")[0]:
         raise ValueError(
-            f"{_shown(text)!r} has a user, but it names a file on this machine: use {known.form} (with %40 for an @ in its name), "
-            "or the URL of a server"
+            f"{show_url(text)!r} has a user, but it names a file on this machine: use {known.form} "
+            "(with %40 for an @ in its name), or the URL of a server"
         )
 
 

@@ -90,9 +90,9 @@ def _reject_no_path(text: str) -> None:
 
 
 def _at_cloud(text: str, scheme: str, location: str, query: str) -> ObjectLocation:
-    from skyferry.config.urls import StoreUrl, resolve_store
+    from skyferry.config.urls import StoreUrl, resolve_store, show_url
 
-    parts = StoreUrl.schemes[scheme].parts if scheme in StoreUrl.schemes else 1
+    parts = StoreUrl.schemes[scheme].parts if scheme in StoreUrl.schemes else len(location)
     if "endpoint=" in query:
         parts = 1  # the endpoint determines the account
     bucket, key = "/".join(location.split("/", parts)[:parts]), "".join(location.split("/", parts)[parts:])
@@ -107,7 +107,7 @@ def _at_cloud(text: str, scheme: str, location: str, query: str) -> ObjectLocati
         store = _use_sdk(build_store(url=url, **_read_aws_settings(scheme, StoreUrl.parse(url).options)))
         resolve_store(store)
     except ValueError as error:
-        raise ConfigError(str(error), where=text.partition("?")[0]) from error
+        raise ConfigError(str(error), where=show_url(text)) from error
     return ObjectLocation(text, store, unquote(key), wildcard=_parse_wildcard(key, text))
 
 

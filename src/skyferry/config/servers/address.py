@@ -5,8 +5,13 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, unquote
 
 from skyferry.frozen import dataclass
+from skyferry.regex import compile_lazily
 
 Hosts = tuple[tuple[str, int], ...]
+CREDENTIALS = (
+    r"[^/?@\[]*:(?!\d{1,5}[/?,]).*@"  # a user and a password, which may have / ? and @; a port has digits alone
+)
+_PASSWORD = compile_lazily(CREDENTIALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +40,22 @@ class ServerAddress:
 
 def parse_server(url: str, port: int, form: str) -> ServerAddress:
     """Parse `SCHEME://[USER@]HOST[:PORT][,HOST…]/NAME…?OPTIONS`. Raises ValueError, whose text contains no secret."""
-    location, _, query = url.partition("://")[2].partition("?")
+    rest = url.partition("://")[2]
+    reject_password(rest)
+    location, _, query = rest.partition("?")
     authority, _, path = location.partition("/")
     user, at, hosts = authority.rpartition("@")
-    if ":" in user:
-        raise ValueError("the URL must not contain a password; set identity.secret_file, or the variable with it")
     if at and not user:
         raise ValueError(f"the user name before @ is empty: use {form}")
     found = tuple(_parse_host(each, port, form) for each in hosts.split(","))
     names = tuple(unquote(name) for name in path.strip("/").split("/") if name)
     return ServerAddress(found, unquote(user), names, tuple(parse_qsl(query, keep_blank_values=True)))
+
+
+def reject_password(rest: str) -> None:
+    """Raise ValueError if the rest of a URL, after ://, begins with a user and a password."""
+    if _PASSWORD.match(rest):
+        raise ValueError("the URL must not contain a password; set identity.secret_file, or the variable with it")
 
 
 def _parse_host(text: str, port: int, form: str) -> tuple[str, int]:
