@@ -13,7 +13,10 @@ from skyferry.errors import SkyferryError
 
 E = TypeVar("E", bound=SkyferryError)
 # Classes of SQLSTATE, or whole ones: connections, resources, a server that starts, stops or is a standby, faults of the system
-_TRANSIENT = ("08000", "08001", "08003", "08004", "08006", "25006", "53", "57P01", "57P02", "57P03", "57014", "58")
+_TRANSIENT = (
+    *("08000", "08001", "08003", "08004", "08006", "25006", "25P03", "25P04", "40", "53", "55P03"),
+    *("57P01", "57P02", "57P03", "57P05", "57014", "58"),
+)
 # Those that name the server: of connections, of credentials, of a missing database, of a server that is full, starts or stops
 _OF_SERVER = ("08", "28", "3D", "53", "57P", "25006")
 FAILURES = (
@@ -24,15 +27,18 @@ FAILURES = (
     TimeoutError,
 )
 REFUSED = (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError)
+ABORTED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)  # so that another transaction can go on
 STANDBY = (asyncpg.ReadOnlySQLTransactionError,)
 RUNS = "Check that the server runs, and the host and the port of the URL."
 POOLED = "Behind a pooler in transaction mode, add pooler=transaction to the URL."
+BUSY = "Check that the pooler reaches PostgreSQL, and its limits, such as max_client_conn. Its log has the reason."
 OTHER = "Check that PostgreSQL listens at the port of the URL, and see its log."
 FAILOVER = "A failover may be under way; requests are retried. List all servers of the cluster in the URL."
 DEMANDS_TLS = (
     "If the server demands TLS, add sslmode=verify-full to the URL; if not, check pg_hba.conf for this machine."
 )
 UTF8 = "Use a database whose encoding is UTF8: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'."
+_NO_CONNECTION = "08004"
 # By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -54,10 +60,19 @@ _HINTS: Mapping[str, str] = MappingProxyType(
         "08P01": POOLED,
         "26000": POOLED,
         "42P05": POOLED,
+        _NO_CONNECTION: BUSY,
         "08003": OTHER,
         "08006": OTHER,
     }
 )
+
+
+# The states of what PgBouncer says as FATAL 08P01, by words of it; all else passes
+_REFUSED_BY_POOLER = (
+    *(("role ", "28000"), ("no such user", "28000"), ("auth", "28000"), ("SSL required", "28000")),
+    *(("no such database", "3D000"), ("does not exist", "3D000"), ("is disabled", "3D000"), ("unsupported", "0A000")),
+)
+_POOLER_HAS_NONE = ("query_wait_timeout", "server_login_retry", "max_client_conn")
 
 
 def translate_error(error: Exception, kind: type[E], where: str, server: str) -> E:
@@ -68,14 +83,24 @@ def translate_error(error: Exception, kind: type[E], where: str, server: str) ->
 
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, asyncpg.PostgresError):
-        return (getattr(error, "sqlstate", "") or "").startswith(_TRANSIENT)
+        return _find_state(error).startswith(_TRANSIENT)
     return not isinstance(error, ssl.SSLError | asyncpg.exceptions.ClientConfigurationError) and "SSL" not in str(error)
+
+
+def _find_state(error: asyncpg.PostgresError) -> str:
+    """Return the SQLSTATE. PgBouncer has one for all that it says at a connection, so its words are looked at."""
+    state, said = str(getattr(error, "sqlstate", "") or ""), str(error)
+    if any(word in said for word in _POOLER_HAS_NONE):
+        return _NO_CONNECTION
+    if state == "08P01" and getattr(error, "severity", "") == "FATAL":
+        return next((found for word, found in _REFUSED_BY_POOLER if word in said), _NO_CONNECTION)
+    return state
 
 
 def _translate(error: Exception, server: str) -> tuple[str, str]:
     """Return the message and the hint."""
     if isinstance(error, asyncpg.PostgresError):
-        state = getattr(error, "sqlstate", "") or ""
+        state = _find_state(error)
         said = (str(error) or type(error).__name__).splitlines()[0]
         hint = DEMANDS_TLS if "no encryption" in said else _HINTS.get(state, "")
         return f"{said} (at {server})" if state.startswith(_OF_SERVER) else said, hint

@@ -1,0 +1,42 @@
+"""What PostgreSQL and a pooler in front of it say at a connection."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from skyferry.errors import LedgerError
+from skyferry.postgres.errors import BUSY, POOLED, translate_error
+
+
+def say(said: str, state: str, severity: str) -> asyncpg.PostgresError:
+    """Make the error as the driver makes it from a message of the server."""
+    found = asyncpg.PostgresError.new({"S": severity, "V": severity, "C": state, "M": said})
+    assert isinstance(found, asyncpg.PostgresError)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "severity", "transient", "hint"),
+    [
+        # PgBouncer 1.18, tried with each of these faults
+        ("no more connections allowed (max_client_conn)", "08P01", "FATAL", True, BUSY),
+        ("server login has been failing, try again later (server_login_retry)", "08P01", "FATAL", True, BUSY),
+        ("connection was closed in the middle of operation: query_wait_timeout", "08003", "", True, BUSY),
+        ("no such database: pooled", "08P01", "FATAL", False, "Create the database"),
+        ('database "absent" does not exist', "08P01", "FATAL", False, "Create the database"),
+        ("no such user: nobody", "08P01", "FATAL", False, "Check the user"),
+        ("bind message supplies 2 parameters, but prepared statement requires 1", "08P01", "ERROR", False, POOLED),
+        ("canceling statement due to lock timeout", "55P03", "ERROR", True, ""),
+        ("terminating connection due to idle-session timeout", "57P05", "FATAL", True, ""),
+        ("could not serialize access due to concurrent update", "40001", "ERROR", True, ""),
+        ('relation "x" does not exist', "42P01", "ERROR", False, "Grant the role CREATE"),
+    ],
+)
+def test_what_waiting_heals_is_told_from_the_rest(
+    said: str, state: str, severity: str, transient: bool, hint: str
+) -> None:
+    """A worker waits at its start for a pooler that has no connection to spare; a refusal ends it."""
+    found = translate_error(say(said, state, severity), LedgerError, "ledger", "db:6432")
+    assert (found.transient, found.hint.startswith(hint)) == (transient, True)
+    assert bool(hint) == bool(found.hint)
