@@ -97,6 +97,8 @@ async def find_faults(wanted: Settings) -> list[Check]:
         ({"fsync": "off"}, "fsync is off"),
         ({"statement_timeout": "900"}, "statement_timeout is 900 ms"),
         ({"transaction_timeout": "900"}, "transaction_timeout is 900 ms"),
+        ({"lock_timeout": "900"}, "lock_timeout is 900 ms"),
+        ({"idle_in_transaction_session_timeout": "10000"}, ""),
         ({"connections": "93"}, "93 of 97 connections are in use"),
         ({"connections": "92"}, ""),
         ({"role_limit": "7", "role_connections": "3"}, "3 of 7 connections of the role are in use"),

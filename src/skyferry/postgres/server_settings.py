@@ -12,13 +12,18 @@ from skyferry.postgres.pool import Connection
 
 OLDEST = 140000  # server_version_num of the first release that is supported
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
-TIMEOUTS = ("statement_timeout", "transaction_timeout")  # of the server, in milliseconds; 0 = none
+# The least of the server that do not end what Skyferry does, in milliseconds; 0 = none
+TIMEOUTS = {
+    "statement_timeout": 30_000,
+    "transaction_timeout": 30_000,
+    "lock_timeout": 1_000,
+    "idle_in_transaction_session_timeout": 1_000,
+}
 NAMES = (
     *("server_version", "server_version_num", "server_encoding", "transaction_read_only", "in_hot_standby"),
     *("zero_damaged_pages", "max_connections", "superuser_reserved_connections", *DURABLE, *TIMEOUTS),
 )
 ENCODINGS = ("UTF8", "SQL_ASCII")  # that keep any key; the second keeps bytes as they are
-SHORT = 30_000  # milliseconds that a statement of Skyferry may take
 SPARE = 5  # connections of one worker: to the ledger, and one that listens
 CONNECTIONS = "connections"  # in use, among the values of NAMES
 _CONNECTIONS = """SELECT (SELECT sum(numbackends) FROM pg_stat_database) AS connections,
@@ -78,11 +83,11 @@ def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
             yield Wrong(f"{name} is off: a crash loses what the server has confirmed", f"Set {name} = on.", loses=True)
     if found["zero_damaged_pages"] == "on":
         yield Wrong("zero_damaged_pages is on: records may vanish", "Set zero_damaged_pages = off.", loses=True)
-    for name in TIMEOUTS:
-        if 0 < int(found.get(name, "0")) < SHORT:
+    for name, least in TIMEOUTS.items():
+        if 0 < int(found.get(name, "0")) < least:
             yield Wrong(
                 f"{name} is {found[name]} ms: the server ends statements of Skyferry",
-                f"Run: ALTER ROLE … SET {name} = '{SHORT // 1000}s', or 0.",
+                f"Run: ALTER ROLE … SET {name} = '{least // 1000}s', or 0.",
             )
     yield from _check_connections(found)
 

@@ -122,6 +122,25 @@ async def test_a_password_that_stays_wrong_is_named_each_time(place: Place, tmp_
     await password.close()
 
 
+async def test_a_stricter_isolation_of_the_database_fails_no_call(place: Place) -> None:
+    """Workers abort each other's statements there, and repeat them."""
+    default = "SET default_transaction_isolation = 'repeatable read'"
+    place.server.run(f"ALTER DATABASE {place.database} {default}")
+    await place.open().send([Outgoing(b"%d" % number) for number in range(400)])
+    queues = [place.open() for _ in range(8)]
+
+    async def drain(queue: PostgresQueue) -> list[bytes]:
+        bodies = []
+        while messages := await queue.receive(2, 0):
+            bodies += [message.body for message in messages]
+            await queue.extend(messages)
+            await queue.ack(messages)
+        return bodies
+
+    found = [body for bodies in await asyncio.gather(*map(drain, queues)) for body in bodies]
+    assert sorted(map(int, found)) == list(range(400))
+
+
 async def test_waiting_costs_two_statements(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look, and the time of the next delayed message; then notifications wake it."""
     queue = place.open()

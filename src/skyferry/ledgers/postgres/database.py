@@ -9,6 +9,7 @@ import asyncpg
 
 from skyferry.errors import LedgerError, LedgerIncompatible
 from skyferry.ledgers.server_health import OnHealth, ServerHealth
+from skyferry.postgres.errors import ABORTED
 from skyferry.postgres.pool import Connection, PostgresPool
 from skyferry.postgres.rights import find_lacking_rights
 from skyferry.postgres.schema import complete_statement
@@ -21,7 +22,7 @@ class WriteConflict(LedgerError):
     """Another worker has written first. The transaction is repeated."""
 
 
-AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, WriteConflict)
+AGAIN = (*ABORTED, WriteConflict)
 TRIES = 10  # of a transaction that was aborted so that another could go on
 HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible, "`skyferry ledger migrate --create`")
 
@@ -56,8 +57,8 @@ class LedgerSession:
         await self._connection.execute(self._complete(sql), *values)
 
     def transaction(self) -> Any:
-        """Return a context that commits, or rolls back on an exception."""
-        return self._connection.transaction()
+        """Return a context that commits, or rolls back on an exception. A stricter default of the server would abort many."""
+        return self._connection.transaction(isolation="read_committed")
 
 
 class LedgerDatabase:

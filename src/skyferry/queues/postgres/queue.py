@@ -19,6 +19,7 @@ from skyferry.errors import QueueError, QueueIncompatible
 from skyferry.model import HEAD_START, Priority, QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown, Wrong
+from skyferry.postgres.errors import ABORTED
 from skyferry.postgres.pool import Connection, PostgresPool
 from skyferry.postgres.rights import RIGHTS, find_lacking_rights
 from skyferry.postgres.schema import (
@@ -203,8 +204,16 @@ class PostgresQueue:
 
     async def _try(self, call: Callable[[Connection], Awaitable[T]]) -> T:
         """Run a call. Its error names the rights that the role lacks on the table, and the grant."""
+
+        async def repeat(connection: Connection) -> T:
+            try:
+                return await call(connection)
+            except ABORTED:  # another could go on; a stricter isolation of the database would do it again
+                async with connection.transaction(isolation="read_committed"):
+                    return await call(connection)
+
         try:
-            return await self._pool.run(call)
+            return await self._pool.run(repeat)
         except QueueError as error:
             if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError) and (
                 wrong := await self._find_lacking_rights(RIGHTS)
