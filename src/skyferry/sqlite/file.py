@@ -100,6 +100,9 @@ class SqliteFile:
             with self.presence.take_first_turn():  # SQLite does not wait if two processes switch a new file to WAL
                 path.touch(0o600)  # it contains messages, and secrets that resume uploads
                 self._writer, self._reader = self._connect(), self._connect()
+                self._flushing = True
+                # The first flush covers the steps as well. If they are lost before it, they run again.
+                self._set_flush(False)
                 while apply_next_step(self._writer, history, str(path)):
                     pass
                 if opened is not None:
@@ -112,7 +115,6 @@ class SqliteFile:
                 if hasattr(self, name):
                     getattr(self, name).close()
             raise translate_error(problem, error, path) from problem
-        self._flushing = True
         self.rollbacks = 0  # transactions that failed
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._closed = False

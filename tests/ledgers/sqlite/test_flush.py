@@ -46,6 +46,21 @@ async def test_each_commit_waits_for_the_disk_only_where_it_is_asked_to(tmp_path
         assert [await file.write(synchronous, flush=flush) for flush in asked] == [FULL, NORMAL, NORMAL, FULL]
 
 
+async def test_a_start_waits_for_the_disk_no_more_than_a_new_file_needs(tmp_path: Path) -> None:
+    """The steps of the schema and the registration are made again if they are lost, and the first flush covers them."""
+    seen: list[int] = []
+    steps = order_steps([("0001-expand-tables.sql", "CREATE TABLE t (n INTEGER)")])
+    history = SchemaHistory("ledger", "t", LedgerError, steps)
+    file = SqliteFile(
+        tmp_path / "file.db", history, "one", LedgerError, lambda db, presence: seen.append(synchronous(db))
+    )
+    try:
+        assert seen == [NORMAL]
+        assert await file.write(synchronous) == FULL
+    finally:
+        await file.close()
+
+
 async def test_other_users_cannot_read_it(tmp_path: Path) -> None:
     """Nor the files that SQLite adds to it."""
     async with opened(tmp_path / "file.db") as file:

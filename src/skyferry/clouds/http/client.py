@@ -7,10 +7,11 @@ through aiohttp.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from skyferry.bodies import BUFFERS, StreamedBody
 from skyferry.clouds.http.limits import DOCUMENT, Limits
@@ -110,7 +111,11 @@ class Http:
 
 
 def proxy_of(url: str) -> str | None:
-    """Return the proxy from the environment (HTTPS_PROXY, NO_PROXY)."""
+    """Return the proxy from the environment (HTTPS_PROXY, NO_PROXY), or else of the system (macOS, Windows)."""
+    if sys.platform not in ("darwin", "win32") and not any(name[-6:].lower() == "_proxy" for name in os.environ):
+        return None
+    from urllib.request import getproxies, proxy_bypass  # here, for it imports a client and e-mail
+
     parts = urlsplit(url)
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from math import isfinite
 from time import time
@@ -62,7 +61,7 @@ def retry_after(header: str) -> float | None:
         seconds = float(header)
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(header).timestamp() - time()
+            seconds = parse_mail_date(header) - time()
         except ValueError:
             return None
     return min(max(0.0, seconds), PATIENCE) if isfinite(seconds) else None
@@ -76,6 +75,13 @@ def seconds(date: str) -> float:
             day, month, *others = found.groups()
             year, hour, minute, second = map(int, others)
             return datetime(year, MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC).timestamp()
-        return parsedate_to_datetime(date).timestamp()
+        return parse_mail_date(date)
     except ValueError:
         return 0.0
+
+
+def parse_mail_date(date: str) -> float:
+    """Parse a date as in e-mail, in whatever form, to seconds since 1970. Raise ValueError."""
+    from email.utils import parsedate_to_datetime  # here, for it is slow to import
+
+    return parsedate_to_datetime(date).timestamp()

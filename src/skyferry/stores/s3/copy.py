@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from email.utils import formatdate
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
@@ -56,6 +55,8 @@ class S3Copies:
         newest = replace(found, version=S3Version.parse(found.version).etag)  # never an older one in place of it
         headers = {**_origin(source, newest), **when}
         if when:  # together with `if-match` of the source, S3 ignores this one
+            from email.utils import formatdate  # here, for it is slow to import
+
             headers.pop("x-amz-copy-source-if-match", None)
             headers["x-amz-copy-source-if-unmodified-since"] = formatdate(found.modified, usegmt=True)
         with translate_absence(Precondition(replace=found.version)):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -203,6 +201,9 @@ def encode(value: str) -> str:
 def decode(value: str) -> str:
     """Decode the result of `encode`. Text that only looks like RFC 2047 is unchanged."""
     if "=?" in value:
+        from email.errors import HeaderParseError  # here, for they are slow to import
+        from email.header import decode_header, make_header
+
         try:
             return str(make_header(decode_header(value)))
         except (HeaderParseError, UnicodeDecodeError, LookupError):
