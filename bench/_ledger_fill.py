@@ -19,8 +19,10 @@ from redis import Redis
 
 from skyferry.config.settings import LedgerSettings, Settings
 from skyferry.ledgers import codec, rules
+from skyferry.ledgers.postgres.database import HISTORY
 from skyferry.ledgers.redis.database import KEYS
 from skyferry.ledgers.redis.records import join_texts, name_place
+from skyferry.postgres.schema import apply_next_step
 from skyferry.wiring import open_ledger
 
 STEP = 2000  # transfers in one command for Redis
@@ -63,8 +65,13 @@ async def _make_empty(url: str) -> None:
 
 
 async def _fill_postgres(url: str, count: int, analyze: bool) -> None:
-    """Add the rows without indexes, and the indexes behind them. Pages of destinations are as full as updates leave them."""
+    """Add the rows without indexes, and the indexes behind them. Pages of destinations are as full as updates leave them.
+
+    The schema has all steps, as after `skyferry ledger migrate`.
+    """
     db = await asyncpg.connect(url, password=os.environ["PGPASSWORD"])
+    while await apply_next_step(db, "skyferry", HISTORY, contract=True):
+        pass
     for setting in SETTINGS:
         await db.execute(f"SET {setting}")
     indexes = [(table, *row) for table in TABLES for row in await db.fetch(INDEXES, table)]

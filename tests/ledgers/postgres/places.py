@@ -7,9 +7,11 @@ from itertools import count
 
 from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import LedgerError
+from skyferry.ledgers.postgres.database import HISTORY
 from skyferry.ledgers.postgres.ledger import PostgresLedger, open_ledger
 from skyferry.postgres.address import parse_postgres
 from skyferry.postgres.pool import PoolOptions, PostgresPool
+from skyferry.postgres.schema import apply_next_step
 from skyferry.testing.ledger import LedgerHarness
 from skyferry.testing.servers import PostgresServer
 
@@ -43,6 +45,11 @@ class PostgresHarness(LedgerHarness):
         ledger = await open_ledger(self.pool(), owner, lease)
         self.opened.append(ledger)
         return ledger
+
+    async def contract(self) -> None:
+        """Apply all steps, as `skyferry ledger migrate` does once no older program is left."""
+        while await self._clock.run(lambda db: apply_next_step(db, self.schema, HISTORY, contract=True)):
+            pass
 
     async def pass_time(self, seconds: float) -> None:
         await self._clock.run(lambda db: db.execute(CLOCK.format(self.schema, round(seconds * 2**22))))

@@ -19,3 +19,14 @@ class TestPostgresLedger(LedgerConformance):
         harness = PostgresHarness(postgres_server)
         yield harness
         await harness.close()
+
+
+class TestMigratedPostgresLedger(LedgerConformance):
+    """The contract, once `skyferry ledger migrate` has applied all contractions."""
+
+    @pytest.fixture
+    async def harness(self, postgres_server: PostgresServer) -> AsyncIterator[LedgerHarness]:
+        harness = PostgresHarness(postgres_server)
+        await harness.contract()
+        yield harness
+        await harness.close()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +23,14 @@ from skyferry.ledgers.postgres.database import HISTORY
 from skyferry.ledgers.postgres.ledger import open_ledger
 from skyferry.ledgers.postgres.maintenance import PostgresLedgerMaintenance
 from skyferry.model import State
+from skyferry.ports import Settled
 from skyferry.postgres import schema as steps_of_schema
 from skyferry.sql.schema_steps import SchemaHistory, order_steps
 from skyferry.testing.ledger.harness import claim, done, finish, settle, transfer
 from skyferry.testing.servers import PostgresServer
 
 NEXT = HISTORY.known + 1
+ADVANCE = "SELECT setval(pg_get_serial_sequence('{}.transfers', 'serial'), {})"
 LATER = (
     (
         f"{NEXT:04}-expand-notes.sql",
@@ -79,6 +82,10 @@ async def use(harness: PostgresHarness, call: Callable[[Any], Awaitable[Any]]) -
         await pool.close()
 
 
+async def execute(harness: PostgresHarness, sql: str) -> None:
+    await use(harness, lambda db: db.execute(sql))
+
+
 async def read_comment(harness: PostgresHarness) -> str:
     query = f"SELECT obj_description('{harness.schema}.transfers'::regclass, 'pg_class')"
     return str(await use(harness, lambda db: db.fetchval(query)))
@@ -111,6 +118,55 @@ async def test_a_release_works_beside_the_one_before_it(harness: PostgresHarness
     assert await maintain(harness).find_damage() == []
     for each in (old, late):
         await each.close()
+
+
+INDEXES = """SELECT indexrelname FROM pg_stat_user_indexes WHERE relname = 'transfers' AND schemaname = $1 ORDER BY 1"""
+
+
+async def test_claims_go_on_while_a_schema_is_contracted(harness: PostgresHarness) -> None:
+    """Statements that connections have prepared before follow; no transfer is added twice, and each is found by its id."""
+    ledger = await harness.open("one")
+    [before] = await claim(ledger, transfer("before"))
+    await finish(ledger, transfer("done"))
+    await harness.contract()
+    assert await settle(ledger, before, done(before))
+    await finish(ledger, transfer("after"))
+    for name in ("before", "done", "after"):
+        assert await ledger.claim([transfer(name)]) == [Settled(transfer(name).id, State.DONE)]
+        assert (row := await ledger.get_transfer(transfer(name).id)) is not None
+        assert row.state is State.DONE
+    assert await maintain(harness).find_damage() == []
+    indexes = [row["indexrelname"] for row in await use(harness, lambda db: db.fetch(INDEXES, harness.schema))]
+    assert "transfers_pkey" not in indexes
+    assert {"transfers_by_destination", "transfers_by_id"} <= {*indexes}
+
+
+async def test_a_transfer_is_found_in_any_block_of_ids(harness: PostgresHarness) -> None:
+    """Blocks without transfers, of which all were pruned, are passed over."""
+    ledger = await harness.open("one")
+    await harness.contract()
+    for number in range(4):
+        await execute(harness, ADVANCE.format(harness.schema, 1 + 100_000 * number))
+        await finish(ledger, transfer(f"{number}"))
+    for number in range(4):
+        assert await ledger.get_transfer(transfer(f"{number}").id) is not None
+    assert await ledger.get_transfer(transfer("no such").id) is None
+
+
+async def test_indexes_may_be_built_before_the_step(harness: PostgresHarness) -> None:
+    """With the statements of the documentation, which block no worker; the steps find them."""
+    await make_schema(harness)
+    page = Path(__file__).parents[3] / "docs" / "operations" / "upgrades.md"
+    statements = re.findall(r"^CREATE (?:UNIQUE )?INDEX CONCURRENTLY .*;$", page.read_text(), re.MULTILINE)
+    assert len(statements) == 2
+    for statement in statements:
+        await execute(harness, statement.replace(" skyferry.", f" {harness.schema}."))
+    numbers = "SELECT indexrelid FROM pg_stat_user_indexes WHERE relname = 'transfers' AND schemaname = $1"
+    before = {row["indexrelid"] for row in await use(harness, lambda db: db.fetch(numbers, harness.schema))}
+    await harness.contract()
+    after = {row["indexrelid"] for row in await use(harness, lambda db: db.fetch(numbers, harness.schema))}
+    assert after < before
+    await finish(await harness.open("one"), transfer("t"))
 
 
 async def test_a_newer_schema_that_is_compatible_is_used(harness: PostgresHarness) -> None:
@@ -175,8 +231,10 @@ async def test_a_contraction_waits_for_older_programs(harness: PostgresHarness) 
     await make_schema(harness)
     await old.enter("old")
     this = await open_ledger(harness.pool(application=f"skyferry ledger {HISTORY.known}"), "this", 30.0)
-    for name in ("skyferry", f"skyferry ledger {HISTORY.known}"):
-        with pytest.raises(LedgerError, match=rf"contract: notes waits for older programs: 1 connections of {name} by"):
+    for name, step in (("skyferry", "ids"), (f"skyferry ledger {HISTORY.known}", "notes")):
+        with pytest.raises(
+            LedgerError, match=rf"contract: {step} waits for older programs: 1 connections of {name} by"
+        ):
             await migrate(harness)
         await (old.close() if name == "skyferry" else this.close())
     assert await migrate(harness) == [f"{NEXT:04} contract: notes"]
@@ -220,7 +278,7 @@ async def test_a_killed_migration_leaves_the_step_to_the_next(
         process.send_signal(signal.SIGKILL)
     await use(harness, lambda db: db.fetchval("SELECT pg_terminate_backend($1, 10000)", pid))
     await harness.stop_clock()
-    assert await migrate(harness) == [str(step) for step in later.steps[-2:]]
+    assert await migrate(harness) == [str(step) for step in later.steps[-3:]]
 
 
 async def test_a_step_does_not_block_the_workers_for_long(

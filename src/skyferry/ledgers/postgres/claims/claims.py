@@ -102,7 +102,7 @@ class _ClaimBatch:
     me: int
     lease: float
     added: list[tuple[Any, ...]] = field(default_factory=list)
-    taken: dict[bytes, int] = field(default_factory=dict)  # losses by transfer
+    taken: dict[bytes, tuple[int, int]] = field(default_factory=dict)  # destination and losses, by transfer
     leased: dict[Destination, tuple[LockedPlace, bool]] = field(default_factory=dict)  # True = this owner is new there
     counts: list[int] = field(default_factory=lambda: [0] * len(STATES))
 
@@ -111,9 +111,9 @@ class _ClaimBatch:
     ) -> tuple[list[Claim | Settled | Wait], set[int]]:
         places = await lock_places(db, transfers)
         open_uploads = await read_open_uploads(db, places)
+        known = LockedRecords(await read_transfers(db, transfers, places), places)
         for t in transfers:
             places.setdefault((t.store, t.key), LockedPlace())
-        known = LockedRecords(await read_transfers(db, transfers), places)
         answers = [self._answer(t, known) for t in transfers]
         leased = await self._write(db)
         granted = [a if isinstance(a, (Settled, Wait)) else self._grant(*a, open_uploads) for a in answers]
@@ -135,7 +135,7 @@ class _ClaimBatch:
         if row is None:
             row = known.transfers[t.id] = self._add(t, at)
         else:
-            self._take(t, row)
+            self._take(t, row, at)
         return t, at, row.burned + 1, row.lost
 
     def _grant(
@@ -154,7 +154,7 @@ class _ClaimBatch:
         self.added.append((bytes.fromhex(t.id), at, t.route, source_key, codec.pack_transfer(t)))
         return LockedTransfer(owner=self.me)
 
-    def _take(self, t: Transfer, row: LockedTransfer) -> None:
+    def _take(self, t: Transfer, row: LockedTransfer, at: LockedPlace) -> None:
         """Claim a known transfer. One that this owner has claimed stays as it is."""
         if row.state == CLAIMED and row.owner == self.me:
             return
@@ -162,7 +162,7 @@ class _ClaimBatch:
         self.counts[row.state] -= 1
         self.counts[CLAIMED] += 1
         row.state, row.owner = CLAIMED, self.me
-        self.taken[bytes.fromhex(t.id)] = row.lost
+        self.taken[bytes.fromhex(t.id)] = at.id, row.lost
 
     async def _write(self, db: LedgerSession) -> set[int]:
         """Return the leased destinations. Raises WriteConflict if another process has added one of them."""
@@ -171,7 +171,8 @@ class _ClaimBatch:
         await self._lease(db)
         columns = [list(column) for column in zip(*self.added, strict=True)] or [[]] * 5
         columns[1] = [at.id for at in columns[1]]
-        await db.execute(SQL["claim"], self.me, *columns, list(self.taken), list(self.taken.values()), self.counts)
+        taken = list(self.taken), [place for place, _ in self.taken.values()], [lost for _, lost in self.taken.values()]
+        await db.execute(SQL["claim"], self.me, *columns, *taken, self.counts)
         return {at.id for at, _ in self.leased.values()}
 
     async def _lease(self, db: LedgerSession) -> None:

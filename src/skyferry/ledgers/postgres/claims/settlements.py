@@ -11,6 +11,7 @@ from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.ledgers.postgres.claims.snapshot import (
     CLAIMED,
+    LockedPlace,
     LockedRecords,
     LockedTransfer,
     lock_places,
@@ -43,7 +44,7 @@ class SettlementBatch:
         """Return the answers, and the destinations that are free now."""
         transfers = [s.claim.transfer for s in settlements]
         places = await lock_places(db, transfers)
-        known = LockedRecords(await read_transfers(db, transfers), places)
+        known = LockedRecords(await read_transfers(db, transfers, places), places)
         answers = [self._settle(s, known) for s in settlements]
         if self.dead:
             before = await read_failures(db, [bytes.fromhex(t.id) for t, _ in self.dead])
@@ -62,7 +63,7 @@ class SettlementBatch:
             self.freed.add(at.id)
         if row is None or row.state != CLAIMED:
             return False
-        self._record(row, s)
+        self._record(row, at, s)
         self.closed += [(at.id, name) for name in s.closed]
         if placement := rules.move_placement(s.outcome, at.placement, t):
             self.placements[at.id] = at.placement = placement
@@ -70,7 +71,7 @@ class SettlementBatch:
             self.dead.append((t, s.outcome))
         return True
 
-    def _record(self, row: LockedTransfer, s: Settlement) -> None:
+    def _record(self, row: LockedTransfer, at: LockedPlace, s: Settlement) -> None:
         state, reason, delay, failure = rules.apply_outcome(s.outcome)
         id_ = bytes.fromhex(s.claim.transfer.id)
         row.state = NUMBER[state]
@@ -81,7 +82,7 @@ class SettlementBatch:
             self.failures.append((id_, codec.pack_failure(failure)))
         receipt = codec.pack_receipt(s.outcome.receipt) if isinstance(s.outcome, Done) else None
         ticks = None if delay is None else rules.to_ticks(delay)
-        self.settled.append((id_, row.state, reason, ticks, row.burned, receipt))
+        self.settled.append((id_, at.id, row.state, reason, ticks, row.burned, receipt))
 
     async def _write(self, db: LedgerSession) -> None:
         touched = [*self.placements, *(self.freed - self.placements.keys())]
@@ -91,7 +92,7 @@ class SettlementBatch:
         await db.execute(
             SQL["settle"],
             self.me,
-            *_columns(self.settled, 6),
+            *_columns(self.settled, 7),
             touched,
             [at in self.freed for at in touched],
             texts,

@@ -60,7 +60,12 @@ async def lock_places(db: LedgerSession, transfers: Sequence[Transfer]) -> dict[
     return found
 
 
-async def read_transfers(db: LedgerSession, transfers: Sequence[Transfer]) -> dict[str, LockedTransfer]:
-    """Lock and read the known ones of these transfers."""
-    rows = await db.fetch(SQL["look"], [bytes.fromhex(t.id) for t in transfers])
+async def read_transfers(
+    db: LedgerSession, transfers: Sequence[Transfer], places: dict[Destination, LockedPlace]
+) -> dict[str, LockedTransfer]:
+    """Lock and read the known ones of these transfers. `places` are their known destinations: at others, none is known."""
+    wanted = {t.id: at.id for t in transfers if (at := places.get((t.store, t.key)))}
+    if not wanted:
+        return {}
+    rows = await db.fetch(SQL["look"], list(wanted.values()), list(map(bytes.fromhex, wanted)))
     return {id_.hex(): LockedTransfer(*columns) for id_, *columns in rows}

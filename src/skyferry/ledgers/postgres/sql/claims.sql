@@ -17,9 +17,9 @@ FROM @schema.places AS p JOIN unnest($1::bytea[], $2::text[]) AS i (key, store) 
 ORDER BY p.id FOR UPDATE OF p
 
 -- name: look
--- ids. Locked, because redriving and discarding change transfers without their destination
+-- destinations, ids, each pair once. Locked, because redriving and discarding change transfers without their destination
 SELECT t.id, t.state, t.reason, t.due_at - @schema.ledger_now(), t.burned, t.lost, t.owner
-FROM @schema.transfers AS t WHERE t.id = ANY($1::bytea[]) ORDER BY t.id FOR UPDATE
+FROM @schema.transfers AS t JOIN unnest($1::bigint[], $2::bytea[]) AS i (place, id) USING (place, id) ORDER BY t.id FOR UPDATE OF t
 
 -- name: lease
 -- $1 owner, $2 lease in ticks; of each destination $3 number, NULL = it is missing, $4 whether its owner is new, $5 key, $6 store.
@@ -41,7 +41,8 @@ WITH fenced AS MATERIALIZED (
 SELECT n, id, fence FROM renewed UNION ALL SELECT NULL, id, fence FROM founded
 
 -- name: claim
--- $1 owner; $2 ids, $3 destinations, $4 routes, $5 source keys, $6 transfers; $7 ids and $8 lost of known ones; $9 changes of counts
+-- $1 owner; $2 ids, $3 destinations, $4 routes, $5 source keys, $6 transfers; $7 ids, $8 destinations and $9 lost of known ones;
+-- $10 changes of counts
 WITH added AS (
     INSERT INTO @schema.transfers (id, place, state, owner, created_at, updated_at, route, source_key, transfer)
     SELECT i.id, i.place, 0, $1, @schema.ledger_now(), @schema.ledger_now(), i.route, i.source_key, i.transfer
@@ -50,9 +51,9 @@ WITH added AS (
     ORDER BY i.n
 ), taken AS (
     UPDATE @schema.transfers AS t SET state = 0, owner = $1, lost = i.lost, due_at = NULL, reason = '', updated_at = @schema.ledger_now()
-    FROM unnest($7::bytea[], $8::integer[]) AS i (id, lost) WHERE t.id = i.id
+    FROM unnest($7::bytea[], $8::bigint[], $9::integer[]) AS i (id, place, lost) WHERE t.place = i.place AND t.id = i.id
 )
-UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $9::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
+UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $10::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
 WHERE id = $1
 
 -- name: renew
@@ -66,28 +67,28 @@ FROM (
 WHERE p.id = held.id RETURNING p.key, p.store, p.fence
 
 -- name: settle
--- $1 owner; $2 ids, $3 states, $4 reasons, $5 delays in ticks or NULL, $6 burned, $7 receipts or NULL;
--- $8 places, $9 freed, $10 placements or NULL, $11 their buckets; $12 ids and $13 failures; $14 places and $15 uploads closed;
--- $16 changes of counts
+-- $1 owner; $2 ids, $3 destinations, $4 states, $5 reasons, $6 delays in ticks or NULL, $7 burned, $8 receipts or NULL;
+-- $9 places, $10 freed, $11 placements or NULL, $12 their buckets; $13 ids and $14 failures; $15 places and $16 uploads closed;
+-- $17 changes of counts
 WITH settled AS (
     UPDATE @schema.transfers AS t SET state = i.state, reason = i.reason, due_at = @schema.ledger_now() + i.delay, burned = i.burned,
         receipt = coalesce(i.receipt, t.receipt), updated_at = @schema.ledger_now()
-    FROM unnest($2::bytea[], $3::smallint[], $4::text[], $5::bigint[], $6::integer[], $7::text[])
-        AS i (id, state, reason, delay, burned, receipt)
-    WHERE t.id = i.id
+    FROM unnest($2::bytea[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[], $7::integer[], $8::text[])
+        AS i (id, place, state, reason, delay, burned, receipt)
+    WHERE t.place = i.place AND t.id = i.id
 ), placed AS (
     UPDATE @schema.places AS p SET owner = CASE WHEN i.freed THEN 0 ELSE p.owner END, until = CASE WHEN i.freed THEN 0 ELSE p.until END,
         placement = coalesce(i.placement, p.placement),
         bucket = CASE WHEN i.placement IS NULL THEN p.bucket ELSE i.bucket END
-    FROM unnest($8::bigint[], $9::boolean[], $10::text[], $11::text[]) AS i (id, freed, placement, bucket) WHERE p.id = i.id
+    FROM unnest($9::bigint[], $10::boolean[], $11::text[], $12::text[]) AS i (id, freed, placement, bucket) WHERE p.id = i.id
 ), failed AS (
     INSERT INTO @schema.failures (transfer, failure)
-    SELECT i.transfer, i.failure FROM unnest($12::bytea[], $13::text[]) WITH ORDINALITY AS i (transfer, failure, n) ORDER BY i.n
+    SELECT i.transfer, i.failure FROM unnest($13::bytea[], $14::text[]) WITH ORDINALITY AS i (transfer, failure, n) ORDER BY i.n
 ), closed AS (
-    DELETE FROM @schema.uploads AS u USING unnest($14::bigint[], $15::text[]) AS i (place, upload)
+    DELETE FROM @schema.uploads AS u USING unnest($15::bigint[], $16::text[]) AS i (place, upload)
     WHERE u.place = i.place AND u.upload = i.upload
 )
-UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $16::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
+UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $17::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
 WHERE id = $1
 
 -- name: count

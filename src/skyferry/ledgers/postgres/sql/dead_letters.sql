@@ -74,9 +74,11 @@ SELECT at, serial, letter, redriven_at FROM @schema.letters WHERE (at, serial) <
 ORDER BY at DESC, serial DESC LIMIT $3
 
 -- name: redrive
-WITH moved AS (
-    UPDATE @schema.transfers SET state = 1, due_at = @schema.ledger_now(), updated_at = @schema.ledger_now(), burned = 0, lost = 0
-    WHERE state = 4 AND id IN (SELECT transfer FROM @schema.letters WHERE redriven_at IS NULL AND :chosen) RETURNING 1
+WITH chosen AS (
+    SELECT key, transfer FROM @schema.letters WHERE redriven_at IS NULL AND :chosen
+), moved AS (
+    UPDATE @schema.transfers AS t SET state = 1, due_at = @schema.ledger_now(), updated_at = @schema.ledger_now(), burned = 0, lost = 0
+    FROM chosen AS l JOIN @schema.places AS p USING (key) WHERE t.place = p.id AND t.id = l.transfer AND t.state = 4 RETURNING 1
 ), marked AS (
     UPDATE @schema.letters SET redriven_at = @schema.ledger_now(), hidden_until = @schema.ledger_now() WHERE redriven_at IS NULL AND :chosen RETURNING 1
 )
@@ -84,12 +86,15 @@ SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM marked)
 
 -- name: discard
 WITH chosen AS (
-    SELECT l.id, l.transfer FROM @schema.letters AS l LEFT JOIN @schema.transfers AS t ON t.id = l.transfer
+    SELECT l.id, l.transfer, t.place FROM @schema.letters AS l
+    LEFT JOIN (@schema.places AS p JOIN @schema.transfers AS t ON t.place = p.id) ON p.key = l.key AND t.id = l.transfer
     WHERE t.state IS DISTINCT FROM 0 AND l.id IN (SELECT id FROM @schema.letters WHERE :chosen) FOR UPDATE OF l
 ), old AS (
-    SELECT id, state FROM @schema.transfers WHERE state IN (1, 4) AND id IN (SELECT transfer FROM chosen) FOR UPDATE
+    SELECT t.place, t.id, t.state FROM chosen AS c JOIN @schema.transfers AS t ON t.place = c.place AND t.id = c.transfer
+    WHERE t.state IN (1, 4) FOR UPDATE OF t
 ), moved AS (
-    UPDATE @schema.transfers AS t SET state = 5, due_at = NULL, updated_at = @schema.ledger_now() FROM old WHERE t.id = old.id
+    UPDATE @schema.transfers AS t SET state = 5, due_at = NULL, updated_at = @schema.ledger_now() FROM old
+    WHERE t.place = old.place AND t.id = old.id
     RETURNING old.state
 ), deleted AS (
     DELETE FROM @schema.letters AS l USING chosen WHERE l.id = chosen.id RETURNING 1

@@ -57,20 +57,21 @@ DELETE FROM @schema.held_deletes WHERE id = ANY($1::text[]) RETURNING 1
 -- name: prune_transfers
 -- $1 age in ticks, $2 limit. A row that a worker has locked is left for the next time
 WITH old AS (
-    SELECT id FROM (
-        (SELECT id, updated_at, serial FROM @schema.transfers WHERE state = 2 AND updated_at < @schema.ledger_now() - $1
+    SELECT place, id FROM (
+        (SELECT place, id, updated_at, serial FROM @schema.transfers WHERE state = 2 AND updated_at < @schema.ledger_now() - $1
          ORDER BY updated_at, serial LIMIT $2)
         UNION ALL
-        (SELECT id, updated_at, serial FROM @schema.transfers WHERE state = 3 AND updated_at < @schema.ledger_now() - $1
+        (SELECT place, id, updated_at, serial FROM @schema.transfers WHERE state = 3 AND updated_at < @schema.ledger_now() - $1
          ORDER BY updated_at, serial LIMIT $2)
         UNION ALL
-        (SELECT id, updated_at, serial FROM @schema.transfers WHERE state = 5 AND updated_at < @schema.ledger_now() - $1
+        (SELECT place, id, updated_at, serial FROM @schema.transfers WHERE state = 5 AND updated_at < @schema.ledger_now() - $1
          ORDER BY updated_at, serial LIMIT $2)
     ) AS settled ORDER BY updated_at, serial LIMIT $2
 ), locked AS (
-    SELECT id FROM @schema.transfers WHERE id IN (SELECT id FROM old) AND state IN (2, 3, 5) FOR UPDATE SKIP LOCKED
+    SELECT place, id FROM @schema.transfers AS t JOIN old USING (place, id) WHERE t.state IN (2, 3, 5) FOR UPDATE OF t SKIP LOCKED
 ), pruned AS (
-    DELETE FROM @schema.transfers AS t USING locked WHERE t.id = locked.id RETURNING t.id, t.state, t.place
+    DELETE FROM @schema.transfers AS t USING locked WHERE t.place = locked.place AND t.id = locked.id
+    RETURNING t.id, t.state, t.place
 ), failed AS (
     DELETE FROM @schema.failures WHERE transfer IN (SELECT id FROM pruned)
 )

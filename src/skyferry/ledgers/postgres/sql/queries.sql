@@ -1,8 +1,12 @@
 -- Queries of transfers and placements.
 
 -- name: get
-SELECT t.transfer, t.state, t.reason, t.burned, t.lost, t.created_at, t.updated_at, t.due_at, t.receipt FROM @schema.transfers AS t
-WHERE t.id = $1
+-- The newest block first
+SELECT t.transfer, t.state, t.reason, t.burned, t.lost, t.created_at, t.updated_at, t.due_at, t.receipt 
+FROM generate_series(
+    (SELECT max(serial >> 15) FROM @schema.transfers), (SELECT min(serial >> 15) FROM @schema.transfers), -1
+) AS block JOIN @schema.transfers AS t ON t.serial >> 15 = block
+WHERE t.id = $1 LIMIT 1
 
 -- name: failures
 SELECT transfer, failure FROM @schema.failures WHERE transfer = ANY($1::bytea[]) ORDER BY serial
