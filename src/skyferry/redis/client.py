@@ -143,12 +143,19 @@ class RedisClient(Generic[E]):
     async def _try(self, call: Callable[[Client], Awaitable[T]], waits: float) -> T:
         if self.closed:
             raise self._kind("it is closed", where=self._name)
-        if waits:
-            self._waiting = self._waiting or self._make(self._options.timeout + waits)
-            return await call(self._waiting)
-        async with self._slots:
-            self._client = self._client or self._make(self._options.timeout)
-            return await call(self._client)
+        try:
+            if waits:
+                self._waiting = self._waiting or self._make(self._options.timeout + waits)
+                return await call(self._waiting)
+            async with self._slots:
+                self._client = self._client or self._make(self._options.timeout)
+                return await call(self._client)
+        except RuntimeError as error:
+            if "closed" not in str(error):
+                raise
+            raise ConnectionResetError(
+                str(error)
+            ) from error  # uvloop's error of a write after the end of the connection
 
     def _make(self, timeout: float) -> Client:
         address, options = self.address, self._options

@@ -303,3 +303,24 @@ def test_only_a_password_is_an_identity_there() -> None:
     settings = IdentitySettings(kind="sdk")
     with pytest.raises(ConfigError, match="sdk is no identity there"):
         server_secret(settings, IdentityContext("redis", SystemClock(), {}), "REDIS_PASSWORD")
+
+
+async def test_a_write_after_the_end_of_a_connection_is_an_outage() -> None:
+    """uvloop raises RuntimeError for it, and any other RuntimeError is a bug."""
+    client = RedisClient(
+        "q",
+        RedisOptions(parse_redis("redis://localhost/s", FORM, names=1, allow_plain=True)),
+        fixed_credentials(""),
+        QueueError,
+    )
+
+    async def fail(message: str) -> None:
+        raise RuntimeError(message)
+
+    with pytest.raises(QueueError, match="cannot be reached") as lost:
+        await client.run(
+            lambda _: fail("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+        )
+    assert lost.value.transient
+    with pytest.raises(RuntimeError, match="a bug"):
+        await client.run(lambda _: fail("a bug"))
