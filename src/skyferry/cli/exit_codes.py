@@ -51,7 +51,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = (
         4,
         "The service, the ledger, the queue or a store is unreachable or throttles; the same command may succeed later. `run` "
-        "waits for a ledger at a server instead, except with `--until-idle`.",
+        "waits for a ledger or a queue at a server instead, except with `--until-idle`.",
     )
     INCOMPATIBLE = (
         5,

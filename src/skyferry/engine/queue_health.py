@@ -14,6 +14,7 @@ from skyferry.status import HealthCheck
 OVERDUE = 10.0  # seconds beyond its wait after which a receive is overdue
 FRESH = 60.0  # seconds after a receive during which an unknown depth means degraded, not down
 RECENT = 60.0  # seconds for which a failed send leaves the queue degraded
+UNREACHABLE = 30.0  # seconds for which a command waits for a queue that is down, if it should end once no work is left
 NOT_YET = "it has not answered yet"
 
 
@@ -109,6 +110,21 @@ class MonitoredQueue(QueueDecorator):
             raise
         self.health.unsent = ""
         return ids
+
+
+class QueueWatch:
+    """The end of the wait for queues that are down, for a command that ends once no work is left."""
+
+    def __init__(self, queues: Sequence[MonitoredQueue], clock: Clock) -> None:
+        self._queues, self._clock, self._answered = queues, clock, clock.monotonic()
+
+    def check(self) -> None:
+        """Raise QueueError if a queue has been down for `UNREACHABLE` seconds, without an interruption."""
+        now = self._clock.monotonic()
+        if (lost := next((queue.check for queue in self._queues if queue.check.state == "down"), None)) is None:
+            self._answered = now
+        elif now - self._answered >= UNREACHABLE:
+            raise QueueError(f"down for {UNREACHABLE:g} s: {lost.message}", where=lost.name)
 
 
 async def read_depths(queues: Sequence[MonitoredQueue]) -> list[Depth] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 from redis import Redis
 
 from skyferry.cli.exit_codes import ExitCode
+from skyferry.engine import queue_health
 from skyferry.testing.servers import PostgresServer, RedisServer
 
 if TYPE_CHECKING:
@@ -50,3 +52,16 @@ def test_a_queue_that_refuses_ends_the_run(
     Path("skyferry-data", "a", "k").write_text("x")
     result = cli("run", "--until-idle")
     assert (result.code, said in result.err) == (ExitCode.FAILED, True), result.err
+
+
+def test_a_queue_that_cannot_be_reached_ends_a_run_until_idle(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the exit code that says: try again later."""
+    monkeypatch.setattr(queue_health, "UNREACHABLE", 0.5)
+    monkeypatch.setenv("SKYFERRY_SERVER__LISTEN", "127.0.0.1:0")
+    stores = "stores: {a: {url: 'file://a'}, b: {url: 'file://b'}}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    queues = f"queues: [{{name: q, url: 'redis://127.0.0.1:{port}/q'}}]"
+    Path("skyferry.yaml").write_text(f"{stores}\nroutes: [{{name: r, from: a, to: b}}]\n{queues}\n")
+    result = cli("run", "--until-idle")
+    assert (result.code, "error: q: down for 0.5 s: " in result.err) == (ExitCode.UNREACHABLE, True), result.err
