@@ -94,8 +94,11 @@ def find_secrets(headers: Mapping[str, str], url: str = "") -> list[bytes]:
 
 def may_repeat_secrets(text: bytes, headers: Mapping[str, str], url: str = "") -> bool:
     """Return False if the text has none of the secrets in a request. Costs a tenth of `find_secrets`."""
-    starts = [_PLAIN.match(part, 0, SEEN) for part in _split_secrets(headers, url)]
-    return bool([start for start in starts if start and start[0].encode() in text])  # all match
+    for part in _split_secrets(headers, url):
+        start = _PLAIN.match(part, 0, SEEN)  # it matches always
+        if start and start[0].encode() in text:
+            return True
+    return False
 
 
 def _split_secrets(headers: Mapping[str, str], url: str) -> list[str]:

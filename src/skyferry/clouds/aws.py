@@ -88,7 +88,7 @@ def write_canonically(method: str, path: str, headers: Mapping[str, str], sha256
     """Return the names of the signed headers, and the request in the form that is signed."""
     names, order = _sort_names(tuple(headers))
     listed = "\n".join([f"{lower}:{headers[name]}" for lower, name in order])
-    if "  " in listed or ": " in listed or " \n" in listed or listed[-1:] == " ":
+    if " " in listed and ("  " in listed or ": " in listed or " \n" in listed or listed[-1:] == " "):
         listed = "\n".join([f"{lower}:{_trim(headers[name])}" for lower, name in order])
     path, _, query = path.partition("?")
     if "&" in query:

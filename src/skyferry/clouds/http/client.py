@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from skyferry.bodies import BUFFERS, StreamedBody
 from skyferry.clouds.http.limits import DOCUMENT, Limits
 from skyferry.clouds.http.plain_client import PlainClient
-from skyferry.clouds.http.request import PlainRequest, encode_request
-from skyferry.clouds.http.response import HttpResponse
+from skyferry.clouds.http.request import encode_request
+from skyferry.clouds.http.response import HttpResponse, is_range
 from skyferry.clouds.http.response_parser import BYTES, ResponseParser
 from skyferry.clouds.http.slots import RequestSlots
 from skyferry.errors import StoreError
@@ -25,6 +25,8 @@ from skyferry.redaction import find_secrets, may_repeat_secrets, redact_values
 
 if TYPE_CHECKING:
     from skyferry.clouds.http.sessions import SessionClient
+
+_WHOLE = (bytes, memoryview)  # types of a body that is one part
 
 
 class Http:
@@ -60,16 +62,20 @@ class Http:
         Raise ConnectionLost, StoreTimeout (after `read_timeout` without progress), StoreError for more than `limit` bytes, or
         the BodyFailed of a streamed body.
         """
-        parts = (body,) if isinstance(body, bytes | memoryview) else body
+        parts = (body,) if isinstance(body, _WHOLE) else body
         request = encode_request(method, url, headers, parts) if self._proxy is None else None
+        parser = ResponseParser(method, limit, self._limits.document, BUFFERS)
         if not self._slots.take():
             await self._slots.wait()
         try:
             if request is not None:
-                response = await self._exchange_plain(request, headers, limit, working)
+                await self._plain.exchange(request, parser, self._limits.first_byte(working))
+                response = HttpResponse(parser.status, parser.headers, parser.body)
             else:
                 response = await self._open_sessions().exchange(method, url, headers, parts, limit, working)
         except StoreError as error:
+            if is_range(parser.status, parser.headers, headers):
+                error.partial = parser.body  # its beginning
             error.where = error.where or self.where(key)
             raise
         finally:
@@ -88,19 +94,6 @@ class Http:
         if self._sessions is not None:
             await self._sessions.close()
             self._sessions = None
-
-    async def _exchange_plain(
-        self, request: PlainRequest, headers: Mapping[str, str], limit: int, working: bool
-    ) -> HttpResponse:
-        parser = ResponseParser(request.method, limit, self._limits.document, BUFFERS)
-        try:
-            await self._plain.exchange(request, parser, self._limits.first_byte(working))
-        except StoreError as error:
-            pinned = headers.get("if-match", parser.headers.get("etag"))
-            if parser.status == 206 and pinned == parser.headers.get("etag"):
-                error.partial = parser.body  # the beginning of the requested range of the requested version
-            raise
-        return HttpResponse(parser.status, parser.headers, parser.body)
 
     def _open_sessions(self) -> SessionClient:
         if self._sessions is None:

@@ -77,7 +77,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         finally:
             self._sweep.forget(self)
             self._parser = self._done = self._taken = None
-            self._pieces, self._streaming = deque(), False
+            self._pieces.clear()
+            self._streaming = False
             if not self._reusable:
                 self.abort()
 

@@ -22,7 +22,7 @@ class PlainClient:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._sweep: DeadlineSweep[HttpConnection] | None = None
-        self._pools: dict[HttpOrigin, ConnectionPool] = {}
+        self._pools: dict[tuple[bool, str], ConnectionPool] = {}  # by scheme and authority
 
     async def exchange(self, request: PlainRequest, parser: ResponseParser, first_byte: float) -> None:
         """Send a request, and feed its response to `parser`. `first_byte`: seconds until the response begins.
@@ -31,7 +31,8 @@ class PlainClient:
         response has come; a streamed body begins anew. Raise ConnectionLost, StoreTimeout, BodyFailed, or what the parser
         raises.
         """
-        pool = self._pools.get(request.origin) or self._open_pool(request.origin)
+        origin = request.origin
+        pool = self._pools.get((origin.secure, origin.authority)) or self._open_pool(origin)
         if (kept := pool.take()) is not None:
             try:
                 return await kept.exchange(request, parser, first_byte)
@@ -58,5 +59,5 @@ class PlainClient:
 
     def _open_pool(self, origin: HttpOrigin) -> ConnectionPool:
         self._sweep = self._sweep or DeadlineSweep(asyncio.get_running_loop())
-        pool = self._pools[origin] = ConnectionPool(origin, self._sweep, self._limits)
+        pool = self._pools[origin.secure, origin.authority] = ConnectionPool(origin, self._sweep, self._limits)
         return pool

@@ -76,9 +76,9 @@ def encode_request(
 
     `url` is already encoded.
     """
-    scheme, _, authority, *rest = url.split("/", 3)
-    target = f"/{rest[0]}" if rest else ""
-    origin = parse_origin(f"{scheme}//{authority}")
+    at = url.find("/", len("https://"))  # behind the authority, which has one character at least
+    target = url[at:] if at >= 0 else ""
+    origin = parse_origin(url[:at] if at >= 0 else url)
     if origin is None or method not in METHODS or _TARGET.fullmatch(target) is None:
         return None
     layout = _lay_out(tuple(headers), origin.authority)
@@ -87,15 +87,15 @@ def encode_request(
     if layout.sized:
         others = {name: value for name, value in headers.items() if name.lower() != "content-length"}
         return encode_request(method, url, others, body)
-    values = "".join(headers.values())
-    if "\r" in values or "\n" in values or "\0" in values:  # they would add a header
-        return None
     stream, body = (body, ()) if isinstance(body, StreamedBody) else (None, body)
     lines = layout.pieces.copy()
     lines[1::2] = headers.values()
+    text = "".join(lines)
+    if text.count("\n") != layout.ends or text.count("\r") != layout.ends or "\0" in text:  # a value would add a header
+        return None
     size = stream.size if stream else sum(map(len, body))
     try:
-        head = f"{method} {target} HTTP/1.1\r\n{''.join(lines)}content-length: {size}\r\n\r\n".encode()
+        head = f"{method} {target} HTTP/1.1\r\n{text}content-length: {size}\r\n\r\n".encode()
     except UnicodeEncodeError:
         return None
     return PlainRequest(origin, method, head, body, method != "POST" and not layout.ranged, stream)
@@ -106,6 +106,7 @@ class _Layout:
     """The lines of all requests with the same names of headers."""
 
     pieces: list[str]  # the values belong at the odd places
+    ends: int  # ends of lines in them
     ranged: bool  # a range belongs to an upload that goes on behind it
     sized: bool  # it has a length, but that of the body counts
 
@@ -128,4 +129,4 @@ def _lay_out(names: tuple[str, ...], authority: str) -> _Layout | None:
         pieces[-1] += f"host: {authority}\r\n"
     if "user-agent" not in lower:
         pieces[-1] += f"user-agent: {USER_AGENT}\r\n"
-    return _Layout(pieces, "content-range" in lower, "content-length" in lower)
+    return _Layout(pieces, "".join(pieces).count("\n"), "content-range" in lower, "content-length" in lower)

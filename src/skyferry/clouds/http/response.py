@@ -44,6 +44,12 @@ class HttpResponse:
             ) from broken
 
 
+def is_range(status: int, headers: Mapping[str, str], asked: Mapping[str, str]) -> bool:
+    """Return True if the body is the requested range of the requested version."""
+    pinned = asked.get("if-match", headers.get("etag"))
+    return status == 206 and pinned == headers.get("etag")
+
+
 def parse_xml(body: bytes) -> ElementTree.Element:
     """Parse an XML document. Raise StoreError."""
     try:

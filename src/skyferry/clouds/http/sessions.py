@@ -12,7 +12,7 @@ from yarl import URL
 from skyferry.bodies import BodyFailed, StreamedBody
 from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.request import USER_AGENT
-from skyferry.clouds.http.response import HttpResponse
+from skyferry.clouds.http.response import HttpResponse, is_range
 from skyferry.errors import ConnectionLost, StoreError, StoreTimeout
 
 TINY = 32 * 2**10  # bytes; fits the socket buffers, so sending never waits for the server
@@ -123,12 +123,6 @@ class SessionClient:
 async def _iterate(parts: tuple[bytes, ...]) -> AsyncIterator[bytes]:
     for part in parts:
         yield part
-
-
-def is_range(status: int, headers: Mapping[str, str], asked: Mapping[str, str]) -> bool:
-    """Return True if the body is the requested range of the requested version."""
-    pinned = asked.get("if-match", headers.get("etag"))
-    return status == 206 and pinned == headers.get("etag")
 
 
 def _broken_off(error: StoreError, came: io.BytesIO) -> StoreError:

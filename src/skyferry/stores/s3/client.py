@@ -5,7 +5,7 @@ docs/decisions/0009-one-s3-client.md explains why neither obstore nor the SDK is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from urllib.parse import quote, urlsplit
 
 from skyferry.bodies import StreamedBody
@@ -104,9 +104,9 @@ class S3Client:
         working = method == "POST" or "x-amz-copy-source" in (headers or {})  # the server joins parts or copies
         unsigned = {**self._plain_headers, **(headers or {})}
 
-        async def once(credentials: S3Credentials) -> HttpResponse:
+        def once(credentials: S3Credentials) -> Awaitable[HttpResponse]:
             signed = self._signer.sign(credentials, method, path, unsigned, sha256 or UNSIGNED)
-            return await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
+            return self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
 
         def find_expiry(answer: HttpResponse) -> Expiry:
             accepted = answer.status < 300 or answer.status in accept

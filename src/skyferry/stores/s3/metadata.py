@@ -31,7 +31,6 @@ CHECKSUMS = {name: f"x-amz-checksum-{name}" for name in ("crc32c", "crc64nvme", 
 _MD5 = compile_lazily(r'"?([0-9a-f]{32})"?')
 _RANGE = compile_lazily(r"bytes (\d+)-\d+/(\d+)")
 _TOKEN = compile_lazily(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, 5.6.2
-_PLAIN = compile_lazily(r"[!-~](?:[ -~]*[!-~])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +48,6 @@ class S3Version:
         version_id, quote, rest = text.partition('"')
         return cls("" if version_id == "null" else version_id, quote + rest)
 
-    @classmethod
-    def of(cls, headers: Mapping[str, str]) -> S3Version:
-        """Read the version from the headers of an answer."""
-        version_id = headers.get("x-amz-version-id", "")
-        return cls("" if version_id == "null" else version_id, quote_etag(headers.get("etag", "")))
-
     def __str__(self) -> str:
         return f"{self.version_id}{self.etag}"
 
@@ -69,6 +62,12 @@ class S3Version:
         return {"if-match": self.etag} if self.etag else {}
 
 
+def _read_version(headers: Mapping[str, str]) -> tuple[str, bool]:
+    """Return the version that an answer names, as a text, and True if the bucket keeps it."""
+    version_id, etag = headers.get("x-amz-version-id", ""), quote_etag(headers.get("etag", ""))
+    return (f"{version_id}{etag}", True) if version_id and version_id != "null" else (etag, False)
+
+
 def quote_etag(etag: str) -> str:
     """Return an ETag in quotes, which some services omit, in headers or in listings. One form makes them comparable."""
     return f'"{etag}"' if etag and not etag.startswith('"') else etag
@@ -76,14 +75,15 @@ def quote_etag(etag: str) -> str:
 
 def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = False) -> ObjectMeta:
     """Parse the answer to a GET or HEAD; `ranged` if it covers a range only."""
-    modified = seconds(headers.get("last-modified", ""))
+    modified, position = _parse_date(headers.get("last-modified", ""))
+    version, kept = _read_version(headers)
     return ObjectMeta(
         key=key,
         size=size,
-        version=str(pin := S3Version.of(headers)),
-        kept=bool(pin.version_id),
+        version=version,
+        kept=kept,
         modified=modified,
-        position=Position.at(int(modified * 1e9)),
+        position=position,
         checksums=checksums(headers, ranged=ranged),
         attributes=attributes(headers),
     )
@@ -91,17 +91,25 @@ def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = Fals
 
 def parse_write(key: str, headers: Mapping[str, str], size: int, given: Attributes) -> ObjectMeta:
     """Parse the answer to a PUT. It has the time but not the attributes, which are `given`."""
-    modified = seconds(headers.get("date", ""))
+    modified, position = _parse_date(headers.get("date", ""))
+    version, kept = _read_version(headers)
     return ObjectMeta(
         key=key,
         size=size,
-        version=str(pin := S3Version.of(headers)),
-        kept=bool(pin.version_id),
+        version=version,
+        kept=kept,
         modified=modified,
-        position=Position.at(int(modified * 1e9)),
+        position=position,
         checksums=checksums(headers),
         attributes=given,
     )
+
+
+@lru_cache(256)  # objects that were written together have the same date
+def _parse_date(date: str) -> tuple[float, Position]:
+    """Parse an HTTP date to seconds since 1970, and to a position."""
+    modified = seconds(date)
+    return modified, Position.at(int(modified * 1e9))
 
 
 def content_range(headers: Mapping[str, str], length: int) -> tuple[int, int]:
@@ -171,7 +179,7 @@ def write_headers(given: Attributes, *, tags: bool) -> dict[str, str]:
     """Return the headers of a PUT or of the start of an upload. Raise Unsupported for values that no header can carry."""
     found = {header: value for field, header in HEADERS.items() if (value := getattr(given, field))}
     for header, value in found.items():
-        if not _PLAIN.fullmatch(value):
+        if not _is_plain(value):
             raise Unsupported(f"S3 cannot carry this {header}: {value!r}", hint=suggest_handling("headers"))
     for name, value in given.metadata.items():
         found[_name_metadata(name)] = encode(value)
@@ -188,12 +196,17 @@ def _name_metadata(name: str) -> str:
     return META + lower
 
 
+def _is_plain(value: str) -> bool:
+    """Return True for visible ASCII, with spaces in it but not around it."""
+    return value.isascii() and value.isprintable() and value[:1] != " " and value[-1:] != " "
+
+
 def encode(value: str) -> str:
     """Encode user metadata for a header: plain ASCII unchanged, other text as one RFC 2047 word, as S3 itself does.
 
     Plain text that `decode` would take for such a word is encoded too.
     """
-    if value == "" or (_PLAIN.fullmatch(value) and ("=?" not in value or decode(value) == value)):
+    if value == "" or (_is_plain(value) and ("=?" not in value or decode(value) == value)):
         return value
     return f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
 

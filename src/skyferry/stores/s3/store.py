@@ -70,7 +70,7 @@ class S3Store:
             found = replace(found, checksums=Checksums(md5=found.checksums.md5))
         if not version:
             found = await self._whole(found, answer)
-        elif start == 0:
+        elif start == 0 and _has_tags(answer):
             found = await self._tagged(found, answer)
         return ObjectData(found, answer.body[: max(length, 0)])
 
@@ -253,12 +253,16 @@ class S3Store:
         return await self._tagged(found, answer)
 
     async def _tagged(self, found: ObjectMeta, answer: HttpResponse) -> ObjectMeta:
-        if answer.headers.get("x-amz-tagging-count", "0") == "0":
+        if not _has_tags(answer):
             return found
         query = {"tagging": "", **S3Version.parse(found.version).query}
         document = (await self._client.send("GET", found.key, query=query)).xml()
         tags = {tag.findtext("{*}Key", ""): tag.findtext("{*}Value", "") for tag in document.iterfind(".//{*}Tag")}
         return replace(found, attributes=replace(found.attributes, tags=tags))
+
+
+def _has_tags(answer: HttpResponse) -> bool:
+    return answer.headers.get("x-amz-tagging-count", "0") != "0"
 
 
 def _strongest(checksums: Checksums) -> dict[str, str]:

@@ -24,6 +24,7 @@ from skyferry.stores.s3.metadata import (
     from_base64,
     meta,
     parse_write,
+    quote_etag,
     to_base64,
     write_headers,
 )
@@ -73,7 +74,9 @@ class S3Uploads:
                 "the store received other bytes than were sent", where=self._client.where(upload.key)
             )
         proven = crc32c if checked or attested else ""
-        return Part(number, (number - 1) * upload.part_size, len(data), S3Version.of(answer.headers).etag, proven)
+        return Part(
+            number, (number - 1) * upload.part_size, len(data), quote_etag(answer.headers.get("etag", "")), proven
+        )
 
     async def finish(
         self, upload: Upload, parts: Sequence[Part], checksums: Checksums, when: Mapping[str, str]
