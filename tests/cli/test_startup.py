@@ -63,6 +63,71 @@ def serve_rclone(folder: Path) -> Iterator[str]:
             server.terminate()
 
 
+ENDED = """
+import atexit, os, sys
+from skyferry.__main__ import main
+class Kept:
+    def __del__(self, write=os.write):
+        write(1, b"destroyed\\n")
+kept = Kept()
+EARLIER
+class Registering:
+    def find_spec(self, name, *rest):
+        if name == "skyferry.cli":
+            atexit.register(print, "the end")
+sys.meta_path.insert(0, Registering())
+main()
+"""
+OTHERS = """
+import sys
+def run():
+    from skyferry.__main__ import main
+    try:
+        main()
+    except SystemExit:
+        sys.exit(7)
+run()
+"""
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["version"], 0), (["copy", "one.txt"], 2)])
+def test_the_end_destroys_no_objects(tmp_path: Path, arguments: list[str], code: int) -> None:
+    """What a command has registered for the end runs before, and what that prints arrives."""
+    command = [sys.executable, "-c", ENDED.replace("EARLIER", ""), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stdout.splitlines()[-1] == "the end"
+
+
+def test_what_was_registered_before_the_command_runs_at_the_end(tmp_path: Path) -> None:
+    """Such as a measurement of coverage."""
+    command = [sys.executable, "-c", ENDED.replace("EARLIER", "atexit.register(print, 'later')"), "version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-3:] == ["the end", "later", "destroyed"]
+
+
+def test_the_end_of_another_program_is_its_own(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OTHERS, "version"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 7
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_lost_output_at_the_end_changes_no_code(tmp_path: Path, closed: bool) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "skyferry", "version"]
+    shut = (lambda: os.close(1)) if closed else None
+    done = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, preexec_fn=shut, check=False)
+    os.close(writer)
+    assert (done.returncode, b"Traceback" in done.stderr) == (1 if closed else 141, False)
+
+
+def test_a_profiler_outlives_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cProfile", "-m", "skyferry", "version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "function calls" in done.stdout
+
+
 INTERRUPTED = """
 import os, signal, sys
 class Interrupting:
