@@ -161,6 +161,18 @@ async def test_a_missing_stream_is_named_or_made(nats_server: NatsServer) -> Non
         await open_queue(url).send([Outgoing(b"x")])
 
 
+async def test_a_subject_of_another_stream_is_named_before_and_at_the_start(nats_server: NatsServer) -> None:
+    """No waiting heals it."""
+    await open_queue(f"nats://{nats_server.address}/jobs/c?subject=jobs.new").send([Outgoing(b"x")])
+    queue = open_queue(f"nats://{nats_server.address}/jobs2/c?subject=jobs.new")
+    said = "stream jobs2 cannot be made: its subject jobs.new belongs to stream jobs"
+    assert [wrong.what for wrong in (await queue.inspect()).wrong] == [said]
+    for call in (queue.receive(1, 0), queue.send([Outgoing(b"y")])):
+        with pytest.raises(QueueError, match=said) as refused:
+            await call
+        assert refused.value.transient is False
+
+
 async def test_a_server_without_jetstream_is_named(nats_server: NatsServer) -> None:
     with nats(jetstream=False) as server:
         with pytest.raises(QueueError) as caught:

@@ -12,7 +12,7 @@ from nats.aio.client import Client, RawCredentials
 from nats.errors import AuthorizationError, Error, NoServersError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, RetentionPolicy, StreamConfig, StreamInfo
-from nats.js.errors import NotFoundError, ServiceUnavailableError
+from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableError
 
 from skyferry.clouds.credentials import TokenProvider, renew_refused
 from skyferry.clouds.tls import make_tls_context
@@ -25,6 +25,7 @@ from skyferry.tasks.cancellation import keep_cancellation
 T = TypeVar("T")
 FAILURES = (Error, OSError, TimeoutError)
 PENDING = 20_000  # messages of one consumer that are leased at once: more than all that a worker keeps
+OVERLAP = 10065  # JetStream's code: another stream has the subject
 RUNS = "Check that the server runs, and the host and the port of the URL."
 REFUSED = "Check the credentials: identity.secret_file, or NATS_CREDENTIALS."
 
@@ -180,7 +181,13 @@ class NatsConnection:
         if (info := await self._find_consumer(context)) is None:
             if await self._find_stream(context) is None:
                 config = StreamConfig(name=self.stream, subjects=[self.subject], retention=RetentionPolicy.WORK_QUEUE)
-                await context.add_stream(config)
+                try:
+                    await context.add_stream(config)
+                except BadRequestError as error:
+                    if error.err_code != OVERLAP:
+                        raise
+                    found = await context.find_stream_name_by_subject(self.subject)
+                    raise self._refuse(*self.describe_overlap(found)) from error
             wanted = ConsumerConfig(
                 durable_name=self.consumer,
                 ack_policy=AckPolicy.EXPLICIT,
@@ -191,6 +198,20 @@ class NatsConnection:
             info = await context.add_consumer(self.stream, wanted)
             self._check_consumer(info)
         return info
+
+    async def find_other_stream(self) -> str:
+        """Return the name of the stream that has the subject; "" = there is none. Raises QueueError."""
+        try:
+            return await self.run(lambda client, context: context.find_stream_name_by_subject(self.subject))
+        except QueueError as error:
+            if isinstance(error.__cause__, NotFoundError):
+                return ""
+            raise
+
+    def describe_overlap(self, other: str) -> tuple[str, str]:
+        """Return why the stream cannot be made, and what to do."""
+        what = f"stream {self.stream} cannot be made: its subject {self.subject} belongs to stream {other}"
+        return what, f"Name that stream in the URL: {other}/{self.consumer}?subject={self.subject}; or another subject."
 
     def _check_consumer(self, info: ConsumerInfo) -> None:
         if info.config.deliver_subject:

@@ -16,6 +16,7 @@ UNDELIVERED = "nowhere: the message stays in the stream, and is not delivered ag
 async def inspect(connection: NatsConnection) -> QueueFacts:
     """See `InspectableQueue`. Raises QueueError."""
     consumer, stream = await connection.find_consumer(), await connection.find_stream()
+    other = "" if stream else await connection.find_other_stream()
     most = (consumer.config.max_deliver if consumer else None) or -1
     subjects = ", ".join((stream.config.subjects if stream else [connection.subject]) or [])
     wait = consumer.config.ack_wait if consumer else connection.options.lease
@@ -35,6 +36,7 @@ async def inspect(connection: NatsConnection) -> QueueFacts:
             *([] if consumer else [f"the first start creates {'' if stream else 'stream and '}consumer"]),
         ),
         wrong=(
+            *([Wrong(*connection.describe_overlap(other))] if other else ()),
             *(_find_consumer_faults(connection, consumer) if consumer else ()),
             *(_find_stream_faults(connection.subject, stream) if stream else ()),
             *(_find_losses(stream) if stream else ()),
