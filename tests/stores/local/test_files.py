@@ -279,3 +279,20 @@ async def test_metadata_beside_a_file_go_with_it(store: LocalStore, folder: Path
     await store.write("k", b"x", large, Checksums())
     await store.delete("k")
     assert os.listdir(beside) == []
+
+
+def test_a_part_is_written_in_pieces_that_need_no_contiguous_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """See `PIECE`; `python -m bench.writes` measures it."""
+    data, lengths, pwrite = os.urandom(2**20 + 1), [], os.pwrite
+
+    def record(file: int, piece: bytes | memoryview, offset: int) -> int:
+        lengths.append(len(piece))
+        return pwrite(file, piece, offset)
+
+    monkeypatch.setattr(os, "pwrite", record)
+    with (tmp_path / "k").open("wb") as file:
+        write_all(file.fileno(), data, 3)
+    assert (tmp_path / "k").read_bytes() == bytes(3) + data
+    assert max(lengths) == 64 * 1024

@@ -23,6 +23,7 @@ ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # nothing ther
 PERMISSIONS = 0o777  # never carried: the bits that let a program run as its owner or group
 BY_UMASK = -1  # permissions that the umask of the process decides
 CHUNK = 2**18  # bytes read back at a time: they stay in the processor's cache
+PIECE = 2**16  # bytes written at a time. For more, Linux moves other memory to make room that is contiguous
 _own = threading.local()
 MADE = "user.skyferry"  # marks a folder that Skyferry made and may remove once it is empty
 
@@ -173,7 +174,7 @@ def write_all(file: int, data: bytes, offset: int = 0) -> None:
         return
     view, done = memoryview(data), 0
     while done < len(data):
-        done += os.pwrite(file, view[done : done + CHUNK], offset + done)
+        done += os.pwrite(file, view[done : done + PIECE], offset + done)
 
 
 def read_range(file: int, start: int, length: int, buffers: BufferPool) -> bytes:
