@@ -119,7 +119,7 @@ class World:
         stores = {"s": Mortal(source or self.source, fate), "d": Mortal(self.destination, fate)}
         limits = PartLimits(part, AT_ONCE, 100, copied=part)
         copier = Copier(stores, MemoryBudget(4 * PART), InlineOffload(), self.clock, limits)
-        async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
+        with await TransferSlot.take(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
             outcome = await copier.run(Attempt(claim, slot, uploads, save), ROUTE)
         await copier.abort_uploads(claim.transfer, uploads)
         assert await mortal.settle([Settlement(claim, outcome, closed=tuple(uploads.closed))]) == [True]

@@ -42,6 +42,8 @@ def refuse_busy(transfer_id: str, leased_for: float) -> Wait | None:
 def apply_outcome(outcome: Outcome) -> tuple[State, str, float | None, Failure | None]:
     """Return the state after an outcome, its reason, the seconds until it is due again, and the failure to record."""
     match outcome:
+        case Done():  # first, for most are these
+            return State.DONE, "", None, None
         case Retry(delay=delay, failure=failure):
             return State.RETRY, failure.kind, delay, failure
         case Released(delay=delay):
@@ -50,7 +52,6 @@ def apply_outcome(outcome: Outcome) -> tuple[State, str, float | None, Failure |
             return State.DEAD, failure.kind, None, failure
         case Skipped(reason=reason):
             return State.SKIPPED, reason, None, None
-    return State.DONE, "", None, None
 
 
 def select_placement(placement: Placement | None, transfer: Transfer) -> Placement | None:

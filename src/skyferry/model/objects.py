@@ -118,6 +118,8 @@ class Checksums:
         )
 
 
+NO_CHECKSUMS = Checksums()
+
 # In `Traits.lossy` of stores that keep none.
 FILE_MODES = "file permissions"
 EXPIRES = "Expires"
@@ -142,6 +144,9 @@ class Attributes:
     mtime: int | None = field(default=None, compare=False)  # of a file, in nanoseconds since 1970
 
 
+NO_ATTRIBUTES = Attributes()
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectMeta:
     """One object version as its store describes it."""
@@ -151,8 +156,8 @@ class ObjectMeta:
     version: str  # opaque, changes with the content: reads are pinned to it, preconditions name it
     modified: float  # seconds since 1970
     position: Position | None = None  # None if the store does not order versions
-    checksums: Checksums = field(default_factory=Checksums)
-    attributes: Attributes = field(default_factory=Attributes)
+    checksums: Checksums = NO_CHECKSUMS
+    attributes: Attributes = NO_ATTRIBUTES
     kept: bool = False  # the store keeps it under a version id, whatever is written or deleted later
     unfinished: bool = False  # the provider is still filling it (a server-side copy at Azure)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import replace
 from enum import StrEnum
 from types import MappingProxyType
 
 from skyferry.frozen import dataclass
-from skyferry.model.objects import Checksums, ObjectRef, Part, Position, Upload
+from skyferry.model.objects import NO_CHECKSUMS, Checksums, ObjectRef, Part, Position, Upload
 
 
 class Priority(StrEnum):
@@ -46,7 +46,7 @@ class ObjectEvent:
     position: Position | None = None
     destination: ObjectRef | None = None  # only in native events; otherwise the routes decide
     size: int | None = None  # bytes, as declared
-    checksums: Checksums = field(default_factory=Checksums)  # as declared by the event
+    checksums: Checksums = NO_CHECKSUMS  # as declared by the event
     content_type: str = ""
     max_retries: int | None = None  # 0 to 10; None = the configured default
     priority: Priority | None = None  # None = the route's
@@ -76,7 +76,7 @@ class Transfer:
     occurred_at: float
     position: Position | None = None  # the event's
     size: int | None = None
-    checksums: Checksums = field(default_factory=Checksums)
+    checksums: Checksums = NO_CHECKSUMS
     content_type: str = ""
     max_retries: int = 3
     priority: Priority = Priority.NORMAL

@@ -30,6 +30,7 @@ class _Entry:
     state: _MessageState = _MessageState.READY
     until: float = 0.0  # hidden until then
     attempt: int = 0
+    receipt: str = ""  # of the last attempt
     holder: object = None  # the last receiver, until it releases the message
 
 
@@ -68,7 +69,7 @@ class QueueState:
                 continue
             limit -= 1
             entry.attempt += 1
-            entry.holder = holder
+            entry.receipt, entry.holder = f"{name}.{entry.attempt}", holder
             self._hide(name, entry, _MessageState.LEASED, until)
             yield _message(name, entry)
 
@@ -131,7 +132,7 @@ class QueueState:
 
     def _held(self, message: Message) -> _Entry | None:
         entry = self._entries.get(message.id)
-        held = entry is not None and entry.holder is not None and _receipt(message.id, entry) == message.receipt
+        held = entry is not None and entry.holder is not None and entry.receipt == message.receipt
         return entry if held else None
 
     def _put(self, name: str, entry: _Entry, now: float, delay: float) -> None:
@@ -239,16 +240,12 @@ class MemoryQueue:
         await self._clock.sleep(0)
 
 
-def _receipt(name: str, entry: _Entry) -> str:
-    return f"{name}.{entry.attempt}"
-
-
 def _message(name: str, entry: _Entry) -> Message:
     sent = entry.sent
     return Message(
         id=name,
         body=sent.body,
-        receipt=_receipt(name, entry),
+        receipt=entry.receipt,
         attempt=entry.attempt,
         enqueued_at=entry.enqueued_at,
         lease_until=entry.until,

@@ -42,7 +42,7 @@ class World:
         return Placement("d", "k", source, False, (), 1.0, made.version, "t", 1.0), made
 
     async def run(self, transfer: Transfer, placement: Placement | None = None) -> object:
-        async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
+        with await TransferSlot.take(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
             return await self.copier.run(Attempt(Claim(transfer, 1, 1, 0, placement), slot), ROUTE)
 
 

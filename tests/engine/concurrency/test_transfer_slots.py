@@ -49,7 +49,7 @@ async def test_a_large_transfer_does_not_keep_a_place_of_the_small() -> None:
     small, large = PrioritySemaphore(2), PrioritySemaphore(1)
 
     async def giant(gate: asyncio.Event) -> None:
-        async with TransferSlot(small, large, 0.0) as slot:
+        with await TransferSlot.take(small, large, 0.0) as slot:
             await slot.promote()
             await gate.wait()
 
@@ -57,10 +57,10 @@ async def test_a_large_transfer_does_not_keep_a_place_of_the_small() -> None:
     giants = [asyncio.create_task(giant(gate)) for _ in range(10)]
     passed = 0
     for _ in range(1000):
-        async with TransferSlot(small, large, 1.0):
+        with await TransferSlot.take(small, large, 1.0):
             passed += 1
     assert passed == 1000
     gate.set()
     await asyncio.gather(*giants)
-    async with TransferSlot(small, large, 2.0), TransferSlot(small, large, 2.0):
+    with await TransferSlot.take(small, large, 2.0), await TransferSlot.take(small, large, 2.0):
         pass  # every place was given back

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -10,6 +11,12 @@ from skyferry.engine.consume.attempt import Lease
 from skyferry.errors import Fenced
 from skyferry.tasks.group import TaskGroup
 from skyferry.testing.clock import ManualClock
+
+
+async def do(lease: Lease, work: Callable[[], Awaitable[None]]) -> None:
+    """Work under the lease."""
+    with lease:
+        await work()
 
 
 async def test_it_ends_at_its_time_and_a_renewal_moves_that() -> None:
@@ -47,7 +54,7 @@ async def test_work_under_way_is_aborted_at_the_end() -> None:
         finally:
             held.append(lease.is_held)
 
-    running = asyncio.create_task(lease.run(work))
+    running = asyncio.create_task(do(lease, work))
     await begun.wait()
     await clock.advance(29.0)
     lease.abort_if_ended()
@@ -59,7 +66,7 @@ async def test_work_under_way_is_aborted_at_the_end() -> None:
         await running
     assert held == [False]
     with pytest.raises(Fenced):
-        await lease.run(work)
+        await do(lease, work)
 
 
 async def test_a_cancelled_worker_is_not_a_lost_lease() -> None:
@@ -72,7 +79,7 @@ async def test_a_cancelled_worker_is_not_a_lost_lease() -> None:
 
     async def survive() -> str:
         try:
-            await lease.run(work)
+            await do(lease, work)
         except Fenced:
             await asyncio.sleep(0)
             return "fenced"
@@ -109,7 +116,7 @@ async def test_a_lease_that_ends_after_a_failure_of_a_group_is_lost() -> None:
             failed.set()
             await asyncio.Event().wait()
 
-    running = asyncio.create_task(lease.run(work))
+    running = asyncio.create_task(do(lease, work))
     await failed.wait()
     lease.ends = -2.0
     lease.abort_if_ended()
@@ -125,7 +132,7 @@ async def test_no_work_begins_after_the_end() -> None:
         begun.append(True)
 
     with pytest.raises(Fenced):
-        await Lease(clock.monotonic(), clock.monotonic).run(work)
+        await do(Lease(clock.monotonic(), clock.monotonic), work)
     assert not begun
 
 
@@ -136,4 +143,4 @@ async def test_a_timeout_of_the_work_itself_is_no_lost_lease() -> None:
         raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        await Lease().run(work)
+        await do(Lease(), work)

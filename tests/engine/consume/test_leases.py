@@ -92,7 +92,8 @@ async def test_a_renewal_that_hangs_is_tried_again_within_the_lease() -> None:
     assert isinstance(claim, Claim)
     in_flight = InFlight(1)
     lease = Lease(find_lease_end(clock, ledger.lease), clock.monotonic)
-    in_flight.tasks["t"] = TransferTask(transfer, [], claim, lease)
+    task = in_flight.tasks["t"] = TransferTask(transfer, [], claim)
+    task.lease = lease
     context = EngineContext(ledger, Routes(SETTINGS).by_name, {}, clock, random.Random(1), Silence())
     keeper, first_end = asyncio.create_task(LeaseKeeper(context, in_flight).run([])), lease.ends
     async with asyncio.timeout(30):

@@ -60,7 +60,7 @@ class Bench:
             **changes,
         )
         copier = Copier(self.stores, self.budget, ThreadOffload(), self.clock, self.limits)
-        async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
+        with await TransferSlot.take(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
             return await copier.run(Attempt(Claim(asked, 1, attempt, 0, placement), slot), route)
 
     async def put(self, data: bytes) -> None:
@@ -294,7 +294,7 @@ async def test_a_lost_claim_stops_before_the_next_effect(bench: Bench) -> None:
     await bench.put(bytes(3 * PART))
     asked = Transfer("t", "r", Change.CREATED, ObjectRef(Provider.MEMORY, "s", "k"), "s", "d", "k", "e", "c", 1.0)
     copier = Copier(bench.stores, bench.budget, ThreadOffload(), bench.clock, PartLimits(PART, 4, 1024))
-    async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
+    with await TransferSlot.take(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
         attempt = Attempt(Claim(asked, 1, 1, 0, None), slot, lease=Lease(lost=True))
         with pytest.raises(Fenced):
             await copier.run(attempt, ROUTE)

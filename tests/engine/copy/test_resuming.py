@@ -185,7 +185,7 @@ async def test_a_ledger_that_forgets_to_answer_costs_no_part() -> None:
     assert isinstance(claim, Claim)
     stores = {"s": world.source, "d": world.destination}
     copier = Copier(stores, MemoryBudget(4 * PART), InlineOffload(), world.clock, PartLimits(PART, 1, 100))
-    async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
+    with await TransferSlot.take(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
         assert isinstance(await copier.run(Attempt(claim, slot, uploads, flaky), ROUTE), Done)
     assert saved[0].parts == ()
     saved_numbers = [[part.number for part in progress.parts] for progress in saved]
@@ -217,7 +217,7 @@ async def _go_on(world: World, claim: Claim, ledger: MemoryLedger) -> None:
 
     stores = {"s": world.source, "d": world.destination}
     copier = Copier(stores, MemoryBudget(4 * PART), InlineOffload(), world.clock, PartLimits(PART, AT_ONCE, 100))
-    async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
+    with await TransferSlot.take(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
         await copier.run(Attempt(claim, slot, uploads, save), ROUTE)
 
 

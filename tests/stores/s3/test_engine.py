@@ -77,7 +77,7 @@ class Bench:
         limits = PartLimits(5 * MIB, 1, 1000, copied=5 * MIB)
         copier = Copier(stores, MemoryBudget(64 * MIB), ThreadOffload(), self.clock, limits)
         try:
-            async with TransferSlot(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
+            with await TransferSlot.take(PrioritySemaphore(1), PrioritySemaphore(1), 0.0) as slot:
                 outcome: Any = await copier.run(Attempt(claim, slot, uploads, save), ROUTE)
         except ConnectionLost:
             outcome = Released(0.0)

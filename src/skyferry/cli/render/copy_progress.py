@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skyferry.cli.render import output
 from skyferry.cli.render.failures import FailureReport
-from skyferry.cli.render.stalls import Stalls
+from skyferry.cli.render.stalls import PROGRESS, Stalls
 from skyferry.discovery.listing import ListingProgress
 from skyferry.frozen import dataclass
 from skyferry.records import PRESENT, Record
@@ -56,10 +56,29 @@ class CopyProgress:
 
     def on(self, record: Record) -> None:
         """Count a record."""
-        self.stalls.on(record)
+        if record.event == "store.request":
+            if not record.error:
+                self._count_request(record)
+        elif record.event != "event.received":  # the listing counts these objects
+            self.stalls.on(record)
+            self._count_step(record)
+
+    def _count_request(self, record: Record) -> None:
+        """Count what a request has written. An answer shows that its store is available again."""
+        operation = record.operation
+        if operation in WRITES:
+            self.moved += record.bytes or 0
+        if operation in PROGRESS:
+            self.stalls.note_progress()
+        if self.waiting.get(record.store, BREAKER) != BREAKER:
+            failed = self.operations.get(record.store, "")
+            if failed in (operation, *LOOKS):
+                self._report_recovery(record.store)
+
+    def _count_step(self, record: Record) -> None:
         match record.event:
-            case "store.request":  # first, for most are these
-                self._count_store(record)
+            case "transfer.claimed":
+                pass  # `stalls` keeps it
             case "transfer.done" if record.reason == PRESENT:  # the ledger did not know it
                 self.present += 1
             case "transfer.done":
@@ -84,16 +103,10 @@ class CopyProgress:
                 self._count_store(record)
 
     def _count_store(self, record: Record) -> None:
-        """Count the requests of a store, and report when it is unavailable."""
+        """Count its special files, and report when it is unavailable."""
         match record.event:
             case "store.special_file" if record.store == "source":
                 self.special += 1
-            case "store.request" if not record.error:
-                self.moved += (record.bytes or 0) if record.operation in WRITES else 0
-                if self.waiting.get(record.store, BREAKER) != BREAKER:
-                    failed = self.operations.get(record.store, "")
-                    if failed in (record.operation, *LOOKS):
-                        self._report_recovery(record.store)
             case "store.retry" if record.message:
                 self.operations[record.store] = record.operation
                 self._report_wait(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from skyferry.discovery.listing import ListingProgress
     from skyferry.engine.service import Service
 
-WRITES = ("write", "write_part", "finish_upload", "copy_from", "copy_part")
+PROGRESS = ("write", "write_part", "finish_upload", "copy_from", "copy_part")  # requests after which more has arrived
 SETTLED = ("transfer.done", "transfer.skipped", "transfer.dead")
 CHECK = 0.1  # seconds between checks
 SHORTEST = 1.0  # seconds, at least, for one request
@@ -39,16 +39,13 @@ class Stalls:
     _reported: set[str] = field(default_factory=set)
 
     def on(self, record: Record) -> None:
-        """Take a record."""
+        """Take the record of a step. Requests are not taken: see `note_progress`."""
         if record.event == "transfer.claimed":
             self.started[record.key] = record
         elif record.event in SETTLED:
             self.started.pop(record.key, None)
             self.failures.pop(record.key, None)
-            self._advance()
-        elif record.event == "store.request":
-            if record.operation in WRITES and not record.error:
-                self._advance()
+            self.note_progress()
         elif record.event == "store.retry":
             self.error, self.kind = f"{record.store}: {record.message or record.error}", record.error
         elif record.event == "transfer.retry":
@@ -68,7 +65,7 @@ class Stalls:
         while not (self._failing and time.monotonic() - self._progress >= patience):
             if found.objects != listed:
                 listed = found.objects
-                self._advance()
+                self.note_progress()
             await asyncio.sleep(CHECK)
 
     @property
@@ -76,7 +73,8 @@ class Stalls:
         """True if a transfer is affected; a listing that fails ends by itself."""
         return bool(self.error and (self.started or self.failures))
 
-    def _advance(self) -> None:
+    def note_progress(self) -> None:
+        """Note that an object, or a part of one, has arrived."""
         self._progress, self.error = time.monotonic(), ""
 
     def _fail(self, record: Record) -> None:

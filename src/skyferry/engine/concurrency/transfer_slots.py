@@ -133,8 +133,13 @@ class TransferSlot:
     def __init__(self, small: PrioritySemaphore, large: PrioritySemaphore, rank: float) -> None:
         self._semaphore, self._large, self._rank = small, large, rank
 
-    async def __aenter__(self) -> TransferSlot:
-        await self._semaphore.acquire(self._rank)
+    @classmethod
+    async def take(cls, small: PrioritySemaphore, large: PrioritySemaphore, rank: float) -> TransferSlot:
+        """Wait for a small place. Use the result in a `with` block, which gives the place back."""
+        await small.acquire(rank)
+        return cls(small, large, rank)
+
+    def __enter__(self) -> TransferSlot:
         return self
 
     async def promote(self) -> None:
@@ -144,7 +149,7 @@ class TransferSlot:
         await self._large.acquire(self._rank)
         self._semaphore = self._large
 
-    async def __aexit__(self, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self._semaphore.release()
 
 

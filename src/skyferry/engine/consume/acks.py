@@ -25,7 +25,7 @@ class AckBatcher:
         """Ack, release or keep waiting these finished messages, without blocking."""
         for leased in finished:
             if leased.retry_at is None or leased.foreign or not self._waits(leased, leased.retry_at):
-                self._batcher(leased.queue, leased.retry_at is None).put(leased)
+                self._batcher(leased.queue, leased.retry_at is None).post(leased)
 
     def give_back(self) -> None:
         """Close the waiting room. Waiting messages, and later ones, are released to their queues."""
@@ -33,7 +33,7 @@ class AckBatcher:
         waiting.closed = True
         for leased in list(waiting):
             waiting.leave(leased)
-            self._batcher(leased.queue, ack=False).put(leased)
+            self._batcher(leased.queue, ack=False).post(leased)
 
     def _waits(self, leased: LeasedMessage, retry_at: float) -> bool:
         """Let it wait in memory, and return True. If the waiting room is full, schedule its release with a growing delay."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import field, replace
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
 from skyferry.engine.concurrency.transfer_slots import TransferSlot
 from skyferry.errors import Fenced, LedgerError
@@ -16,7 +16,6 @@ from skyferry.model import Claim, Part, Progress
 from skyferry.ports import Clock
 
 Saver = Callable[[tuple[Claim, Progress]], Awaitable[bool]]  # see UploadLog.save_progress
-Result = TypeVar("Result")
 # The share of a lease that is left when its work is aborted. A request that a store has received whole may still take effect
 # then. No other worker can have the key yet.
 MARGIN = 0.1
@@ -39,6 +38,7 @@ class Lease:
     lost: bool = False  # the ledger says so
     _aborted: bool = False
     _work: asyncio.Task[Any] | None = None  # under way
+    _cancelling: int = 0  # cancellations of its task before it
 
     @property
     def is_held(self) -> bool:
@@ -65,22 +65,21 @@ class Lease:
             self._aborted = True
             self._work.cancel()
 
-    async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
-        """Run `work`, which `abort_if_ended` may abort. Raises Fenced then."""
+    def __enter__(self) -> None:
+        """Begin work in this task. `abort_if_ended` may abort it, which raises Fenced at its end. Raises Fenced."""
         self.ensure_held()
-        task = self._work = asyncio.current_task()
-        assert task is not None  # or nothing could be awaited here
-        cancelled = task.cancelling()
-        try:
-            return await work()
-        except asyncio.CancelledError:
-            if self._aborted and task.cancelling() <= cancelled + 1:
-                raise Fenced from None
-            raise
-        finally:
-            self._work = None
-            if self._aborted:
-                task.uncancel()
+        self._work = asyncio.current_task()
+        assert self._work is not None  # or nothing could be awaited here
+        self._cancelling = self._work.cancelling()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        task, self._work = self._work, None
+        if not self._aborted or task is None:
+            return
+        others = task.cancelling() > self._cancelling + 1  # somebody else cancelled it, too
+        task.uncancel()
+        if isinstance(error, asyncio.CancelledError) and not others:
+            raise Fenced from None
 
 
 @dataclass(slots=True)

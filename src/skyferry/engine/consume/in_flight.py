@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import field
@@ -93,7 +94,7 @@ class TransferTask:
     transfer: Transfer
     messages: list[LeasedMessage]
     claim: Claim | None = None
-    lease: Lease = field(default_factory=Lease)  # of the claim
+    lease: Lease = field(init=False, repr=False)  # of the claim
     arrival: int = 0  # the order of arrival of tasks
     checked_after: int = 0  # the last arrival before its source was read
     attempt: Attempt | None = None  # while it is worked on
@@ -121,6 +122,7 @@ class KeyQueue:
     uploads: OpenUploads = field(default_factory=OpenUploads)  # to this key
     released_fence: int = 0  # claims with this fence or an older one ended when the key was released
     source_checks: SourceChecks = field(default_factory=SourceChecks)
+    runner: asyncio.Task[None] | None = None  # runs the transfers, and then removes this
 
     def pop_newest(self) -> TransferTask:
         """Remove and return the next task."""
@@ -190,7 +192,9 @@ class InFlight:
         self.released_fences[key_queue.key] = fence
 
     def remove_key_queue(self, key_queue: KeyQueue) -> None:
-        """Remove a key queue that has no more tasks."""
+        """Remove a key queue whose tasks are not run any more. Idempotent."""
+        if self.key_queues.get(key_queue.key) is not key_queue:
+            return
         del self.key_queues[key_queue.key]
         if key_queue.key not in self.claiming:
             self.released_fences.pop(key_queue.key, None)

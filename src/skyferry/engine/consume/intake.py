@@ -79,8 +79,12 @@ class Intake:
 
     def read(self, leased: LeasedMessage, parsed: Parsed | SkyferryError | None = None) -> MessageContent:
         """Return everything in one message. `parsed` is the result of `parse`, if it is known. Raises nothing."""
-        outcome = self.parse(leased) if parsed is None else parsed
         try:
+            if (event := leased.message.event) is not None:
+                found = MessageContent()
+                self._event(leased, event, b"", found)
+                return found
+            outcome = self.parse(leased) if parsed is None else parsed
             if isinstance(outcome, Parsed):
                 return self._read(leased, outcome)
         except Exception as problem:  # noqa: BLE001 - as in `parse`

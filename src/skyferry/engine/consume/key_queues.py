@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import field, replace
-from functools import partial
 
 from skyferry import retry
 from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot, TransferSlots
@@ -23,6 +22,7 @@ from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, Progress, Transfer, newest_positions
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letter_attributes
 
+DELAYED = (Retry, Released)  # outcomes after which the transfer is due again
 LANDING = 20.0  # seconds within which an aborted write may take effect
 
 
@@ -59,22 +59,23 @@ class SerialExecutor:
         self.stopping = False  # begin nothing new
 
     async def run(self, key_queue: KeyQueue) -> None:
-        """Run its tasks until it is empty, and finish their messages."""
-        while True:
-            task = key_queue.pop_newest()
-            if task.claim and task.claim.fence <= key_queue.released_fence:
-                await self._claim_again(key_queue, task)
-            try:
-                if (outcome := self._superseded(key_queue, task)) is None:
-                    small = self.slots.for_pair(task.transfer.source_store, task.transfer.store)
-                    async with TransferSlot(small, self._large, task.rank) as slot:
-                        outcome = await self._attempt(key_queue, task, slot)
-            except Fenced:
-                await self._lose(task)
-            else:
-                await self._conclude(key_queue, task, outcome)  # without a slot while the ledger writes
-            if not key_queue.tasks:
-                return
+        """Run its tasks until it is empty, finish their messages, and remove it."""
+        try:
+            while key_queue.tasks:
+                task = key_queue.pop_newest()
+                if task.claim and task.claim.fence <= key_queue.released_fence:
+                    await self._claim_again(key_queue, task)
+                try:
+                    if (outcome := self._superseded(key_queue, task)) is None:
+                        small = self.slots.for_pair(task.transfer.source_store, task.transfer.store)
+                        with await TransferSlot.take(small, self._large, task.rank) as slot:
+                            outcome = await self._attempt(key_queue, task, slot)
+                except Fenced:
+                    await self._lose(task)
+                else:
+                    await self._conclude(key_queue, task, outcome)  # without a slot while the ledger writes
+        finally:  # no await between the last check of its tasks and this
+            self._in_flight.remove_key_queue(key_queue)
 
     async def drained(self) -> None:
         """Return once the ledger has all outcomes."""
@@ -111,7 +112,8 @@ class SerialExecutor:
         began = self._context.clock.monotonic()
         probes = [circuit for circuit in circuits if circuit.begin_transfer()]
         try:
-            return await task.lease.run(partial(self._copier.run, task.attempt, route))
+            with task.lease:
+                return await self._copier.run(task.attempt, route)
         except Fenced:
             raise
         except LedgerError as error:  # an upload could not be recorded: this is no fault of the object
@@ -177,8 +179,8 @@ class SerialExecutor:
         """Record the outcome, then finish the messages."""
         task.concluding = True
         if key_queue.uploads.known and isinstance(outcome, Done | Skipped | Dead):
-            with suppress(Fenced):  # the next worker with the key aborts them
-                await task.lease.run(partial(self._copier.abort_uploads, task.transfer, key_queue.uploads))
+            with suppress(Fenced), task.lease:  # the next worker with the key aborts them
+                await self._copier.abort_uploads(task.transfer, key_queue.uploads)
         last = not key_queue.tasks and key_queue.key not in self._in_flight.claiming
         retry_at: float | None = None
         if task.claim is None:
@@ -214,7 +216,7 @@ class SerialExecutor:
         self._reporter.report_outcome(task.transfer, task.claim.attempt if task.claim else 0, outcome)
         if key_queue.tasks:  # otherwise the queue ends before anything is awaited, with all that it knows
             self._remember(key_queue, task, outcome)
-        return self._context.clock.time() + outcome.delay if isinstance(outcome, Retry | Released) else None
+        return self._context.clock.time() + outcome.delay if isinstance(outcome, DELAYED) else None
 
     def _remember(self, key_queue: KeyQueue, task: TransferTask, outcome: Outcome) -> None:
         """Keep what the next tasks of the queue need not look up."""

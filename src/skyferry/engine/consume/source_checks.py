@@ -42,7 +42,7 @@ class SourceChecks:
 
     def find_outcome(self, transfer: Transfer, came: int) -> Skipped | None:
         """Return the outcome of a transfer that arrived before a look began; None if it needs another look."""
-        look = self._latest.get(_source(transfer))
+        look = self._latest.get(_source(transfer)) if self._latest else None
         if look is None or came > look.since:
             return None
         if (transfer.asked and not look.checked) or (transfer.change is Change.DELETED and not look.deletes):
@@ -52,10 +52,10 @@ class SourceChecks:
 
 def is_absent(transfer: Transfer, outcome: Outcome | Settled) -> bool:
     """Return True if a settled transfer may have found no source object. After a delete, only a copy shows that there was one."""
-    if isinstance(outcome, Skipped | Settled) and outcome.reason in ("gone", "deleted"):
-        return True
-    copied = isinstance(outcome, Done) and not outcome.placement.deleted
-    return transfer.change is Change.DELETED and isinstance(outcome, Done | Skipped | Settled) and not copied
+    deleted = transfer.change is Change.DELETED
+    if isinstance(outcome, Done):
+        return deleted and outcome.placement.deleted
+    return isinstance(outcome, Skipped | Settled) and (deleted or outcome.reason in ("gone", "deleted"))
 
 
 def _source(transfer: Transfer) -> Source:

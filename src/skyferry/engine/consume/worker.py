@@ -71,7 +71,6 @@ class Worker:
         self._executor = SerialExecutor(context, copier, policy.executor, self._in_flight, self._acks, self._trials)
         self._grace = policy.drain
         self._stop = asyncio.Event()
-        self._running: dict[Key, asyncio.Task[None]] = {}  # of the key queues
 
     @property
     def in_flight(self) -> int:
@@ -339,14 +338,7 @@ class Worker:
             key, [task], released_fence=self._in_flight.released_fences.get(key, 0)
         )
         name = f"transfer {task.transfer.id}"
-        self._running[key] = group.create_task(self._run_key_queue(key_queue), name=name)
-
-    async def _run_key_queue(self, key_queue: KeyQueue) -> None:
-        try:
-            await self._executor.run(key_queue)
-        finally:  # no await between the last check of key_queue.tasks and this
-            self._in_flight.remove_key_queue(key_queue)
-            self._running.pop(key_queue.key, None)
+        key_queue.runner = group.create_task(self._executor.run(key_queue), name=name)
 
     def _abandon(self, empty: list[LeasedMessage], fresh: list[TransferTask]) -> None:
         """Schedule a retry of work that did not begin, because the ledger or a source did not answer."""
@@ -364,24 +356,25 @@ class Worker:
         A queue may hang: then settled messages are redelivered.
         """
         self._acks.give_back()
-        await self._release_queues([key for key in self._running if not self._begun(key)])
+        running = self._in_flight.key_queues
+        await self._release_queues([each for key, each in running.items() if not self._begun(key)])
         clock = self._context.clock
         deadline = clock.monotonic() + self._grace
-        while self._running and (left := deadline - clock.monotonic()) > 0:
-            await wait_for_either(asyncio.wait(list(self._running.values())), clock.sleep(left))
-        await self._release_queues([key for key in self._running if not self._concluding(key)])
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        while running and (left := deadline - clock.monotonic()) > 0:
+            await wait_for_either(asyncio.wait(_list_runners(running.values())), clock.sleep(left))
+        await self._release_queues([each for key, each in running.items() if not self._concluding(key)])
+        await asyncio.gather(*_list_runners(running.values()), return_exceptions=True)
         await self._executor.drained()
         await wait_for_either(self._acks.drained(), clock.sleep(max(FAREWELL, deadline - clock.monotonic())))
 
-    async def _release_queues(self, keys: list[Key]) -> None:
-        runners = [self._running[key] for key in keys]
+    async def _release_queues(self, key_queues: Sequence[KeyQueue]) -> None:
+        runners = _list_runners(key_queues)
         for runner in runners:
             runner.cancel()
         await asyncio.gather(*runners, return_exceptions=True)
-        for key in keys:
-            self._running.pop(key, None)  # of a task that was cancelled before it began
-        now, ended = self._context.clock.time(), set(keys)
+        for key_queue in key_queues:
+            self._in_flight.remove_key_queue(key_queue)  # if its runner was cancelled before it began
+        now, ended = self._context.clock.time(), {key_queue.key for key_queue in key_queues}
         left = [task for task in self._in_flight.tasks.values() if task.key in ended]
         with suppress(LedgerError):  # then the leases expire
             await self._context.ledger.settle([Settlement(task.claim, Released()) for task in left if task.claim])
@@ -393,3 +386,7 @@ class Worker:
 
     def _concluding(self, key: Key) -> bool:
         return any(task.concluding for task in self._in_flight.tasks.values() if task.key == key)
+
+
+def _list_runners(key_queues: Iterable[KeyQueue]) -> list[asyncio.Task[None]]:
+    return [each.runner for each in key_queues if each.runner is not None]

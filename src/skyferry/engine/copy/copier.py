@@ -48,11 +48,11 @@ class Copier:
 
     async def run(self, attempt: Attempt, route: Route) -> Done | Skipped | Released:
         """Return the outcome. Failures are raised as StoreError, a lost lease as Fenced."""
-        if skipped := decide_before_look(attempt.claim):
+        claim, transfer = attempt.claim, attempt.claim.transfer
+        if skipped := decide_before_look(claim):
             return skipped
-        transfer = attempt.claim.transfer
         source, destination = self.stores[transfer.source_store], self.stores[transfer.store]
-        context = CopyContext(attempt, route, source, destination, self._clock.monotonic())
+        context = CopyContext(attempt, claim, transfer, route, source, destination, self._clock.monotonic())
         with Reservation(self._budget) as memory:
             plan = await self._planner.plan(context, memory)
             for _ in range(RACES):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from skyferry.engine.copy import decisions
-from skyferry.engine.copy.digests import INLINE, compute_digests, crc32c
+from skyferry.engine.copy.digests import INLINE, compute_digests, crc32c, digest_bytes
 from skyferry.engine.copy.large.multipart import MultipartUploader
 from skyferry.engine.copy.large.resuming import MultipartPlan, combine_known_parts, plan_multipart
 from skyferry.engine.copy.large.streamed import StreamedRequest
@@ -56,7 +56,10 @@ class SingleRequest:
             sent = replace(proven, crc32c=computed.crc32c)
         else:
             kinds = digests_to_verify(known, transfer.checksums) | digest_returned(traits)
-            computed = sent = await compute_digests(plan.data, self._offload, kinds)
+            small = len(plan.data) <= INLINE
+            computed = sent = (
+                digest_bytes(plan.data, kinds) if small else await compute_digests(plan.data, self._offload, kinds)
+            )
         declared = verify_source(transfer, plan.found, computed)
         cargo = context.carry(plan.found, sent)
 
@@ -148,8 +151,13 @@ class Executor:
 
     async def copy(self, plan: CopyPlan) -> Done | Skipped:
         """Write, verify, and delete the source if the route moves objects."""
+        context, found = plan.context, plan.found
         written = await self.strategies[plan.strategy].run(plan)
-        return written if isinstance(written, Skipped) else await self._finish(plan.context, plan.found, written)
+        if isinstance(written, Skipped):
+            return written
+        if context.route.after_copy != "keep":
+            await self._delete_source(context, found)
+        return record_copy(context, found, written, *self._times(context.started))
 
     async def update(self, plan: UpdatePlan) -> Done:
         """Change what the destination object carries. Raise PreconditionFailed, Unsupported, PermissionDenied."""
@@ -163,9 +171,10 @@ class Executor:
         ):
             where = f"{context.transfer.store} {context.transfer.key}"
             raise ChecksumMismatch(f"{name} of the object changed with its attributes", where=where)
-        return await self._finish(
-            context, found, Written(made, Checksums(), found.checksums, cargo.changes, in_place=True)
-        )
+        if context.route.after_copy != "keep":
+            await self._delete_source(context, found)
+        written = Written(made, Checksums(), found.checksums, cargo.changes, in_place=True)
+        return record_copy(context, found, written, *self._times(context.started))
 
     async def make_folder(self, plan: FolderPlan) -> Skipped:
         """Make a folder instead of an object. A folder has no version, so the ledger keeps none."""
@@ -174,13 +183,11 @@ class Executor:
         await context.destination.make_folder(context.transfer.key)
         return Skipped("marker", decisions.collect_positions(plan.found))
 
-    async def _finish(self, context: CopyContext, found: ObjectMeta, written: Written) -> Done:
-        """Delete the source if the route moves objects, and make the outcome."""
-        if context.route.after_copy != "keep":
-            context.attempt.ensure_lease_held()
-            with suppress(PreconditionFailed):  # it has changed since: that version has an event of its own
-                await delete_version(context.source, context.transfer.source.key, found.version)
-        return record_copy(context, found, written, *self._times(context.started))
+    async def _delete_source(self, context: CopyContext, found: ObjectMeta) -> None:
+        """Delete the source version, whose copy is proven."""
+        context.attempt.ensure_lease_held()
+        with suppress(PreconditionFailed):  # it has changed since: that version has an event of its own
+            await delete_version(context.source, context.transfer.source.key, found.version)
 
     async def delete(self, plan: DeletePlan) -> Done | Skipped:
         """Delete at the destination; decide again while the version to delete changes."""

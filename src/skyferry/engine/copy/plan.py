@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from skyferry.engine.consume.attempt import Attempt
 from skyferry.engine.copy import decisions
@@ -32,29 +32,21 @@ class CopyContext:
     """One attempt and its two stores."""
 
     attempt: Attempt
+    claim: Claim  # of the attempt
+    transfer: Transfer  # of the claim
     route: Route
     source: ObjectStore
     destination: ObjectStore
     started: float  # monotonic seconds: the wall clock may be set during the attempt
     in_place: bool = True  # what the destination object carries may be changed without its bytes
 
-    @property
-    def claim(self) -> Claim:
-        """Return the claim of the attempt."""
-        return self.attempt.claim
-
-    @property
-    def transfer(self) -> Transfer:
-        """Return the transfer of the claim."""
-        return self.attempt.claim.transfer
-
     def carry(self, found: ObjectMeta, checksums: Checksums) -> Cargo:
         """Return what the copy of this source version carries."""
         return carry_attributes(self.transfer, self.route, found, checksums, self.destination.traits)
 
-    async def find_destination(self) -> ObjectMeta | None:
+    def find_destination(self) -> Coroutine[Any, Any, ObjectMeta | None]:
         """Look at the destination key."""
-        return await find_object(self.destination, self.transfer.key)
+        return find_object(self.destination, self.transfer.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +95,13 @@ class Planner:
         """`is_same` says for a store and a key if the source is the one that once had the key; else it is only away."""
         self._clock, self._limits, self._is_same = clock, limits, is_same
 
-    async def plan(self, context: CopyContext, memory: Reservation) -> Plan | Skipped | Released:
+    def plan(self, context: CopyContext, memory: Reservation) -> Coroutine[Any, Any, Plan | Skipped | Released]:
         """Return the plan, or the outcome if there is nothing to do. `memory` is kept for the data of the plan."""
         transfer, size = context.transfer, context.transfer.size
         if transfer.change is Change.DELETED or can_copy_server_side(context.source, context.destination):
-            return await self._plan_by_head(context, memory)
+            return self._plan_by_head(context, memory)
         known = size is not None and size <= self._limits.size
-        return await self._plan_by_read(
-            context, memory, size if known and size is not None else self._limits.first_read
-        )
+        return self._plan_by_read(context, memory, size if known and size is not None else self._limits.first_read)
 
     async def _plan_by_head(self, context: CopyContext, memory: Reservation) -> Plan | Skipped | Released:
         """Look before any byte is read: the object may be gone, or the provider may copy it."""
@@ -159,9 +149,9 @@ class Planner:
         claim, route, traits = context.claim, context.route, context.destination.traits
         decision = decisions.decide_after_look(claim, route, found, self._clock.time())
         if (
-            isinstance(decision, decisions.Copy | decisions.CheckDestination)
+            traits.folders
             and found.is_folder_marker
-            and traits.folders
+            and isinstance(decision, decisions.Copy | decisions.CheckDestination)
         ):
             return FolderPlan(context, found)
         if isinstance(decision, decisions.Copy) and not is_supported(decision.when, traits):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.plan import CopyContext, CopyPlan
-from skyferry.engine.copy.verify import drop_unsupported, verify_destination
+from skyferry.engine.copy.verify import drop_unsupported, find_fault, refuse_written
 from skyferry.errors import PreconditionFailed
 from skyferry.model import Checksums, ObjectMeta
 from skyferry.ports import ANY, Precondition, Skipped
@@ -25,17 +25,18 @@ async def write_verified(plan: CopyPlan, sent: Checksums, write: Write, *, exact
     untried = context.claim.attempt == 1 and not context.claim.lost
     for _ in range(RACES):
         context.attempt.ensure_lease_held()
-        try:
-            if exact or when == ANY:
-                try:
-                    made = await write(when)
-                except asyncio.CancelledError:
-                    context.attempt.write_aborted = True
-                    raise
-                await verify_destination(context.destination, context.transfer.key, plan.found.size, sent, made)
+        if exact or when == ANY:
+            try:
+                made = await write(when)
+            except PreconditionFailed as refused:
+                untried = untried and refused.tries == 1  # the response to another try may have been lost
+            except asyncio.CancelledError:
+                context.attempt.write_aborted = True
+                raise
+            else:
+                if fault := find_fault(plan.found.size, sent, made):
+                    await refuse_written(context.destination, context.transfer.key, made, fault)
                 return made
-        except PreconditionFailed as refused:
-            untried = untried and refused.tries == 1  # the response to another try may have been lost
         verdict = await settle_race(plan, sent)
         if not isinstance(verdict, Precondition):
             context.attempt.found = untried

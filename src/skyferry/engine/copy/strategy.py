@@ -13,6 +13,8 @@ from skyferry.ports import ANY, ObjectStore, Precondition
 class CopyStrategy(Enum):
     """The five ways in which the bytes of an object can get to the destination."""
 
+    __hash__ = object.__hash__  # that of Enum is written in Python
+
     SINGLE_REQUEST = auto()  # read and written in one request each
     STREAMED = auto()  # read in pieces and written in one request
     MULTIPART = auto()  # read and written in parts

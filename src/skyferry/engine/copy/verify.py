@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed
-from skyferry.model import Checksums, ObjectMeta, Traits, Transfer
+from skyferry.model import NO_CHECKSUMS, Checksums, ObjectMeta, Traits, Transfer
 from skyferry.ports import ANY, ObjectStore, Precondition
 
 UNKEPT = "correct `service` of the store, which promises a checksum; `skyferry doctor` tries what it promises"
-NONE = Checksums()
 DIGESTS = ("crc32c", "crc64nvme", "sha256", "md5")  # the cheapest first; the first two combine from parts
+UNPROVEN = "checksum (none was returned)"
+_ONLY = {name: frozenset((name,)) for name in DIGESTS}
+_NO_DIGEST = frozenset[str]()
 
 
 def list_digests(checksums: Checksums) -> frozenset[str]:
@@ -18,7 +20,7 @@ def list_digests(checksums: Checksums) -> frozenset[str]:
     return frozenset(name for name in DIGESTS if getattr(checksums, name))
 
 
-def digests_to_verify(found: Checksums, event: Checksums = NONE) -> frozenset[str]:
+def digests_to_verify(found: Checksums, event: Checksums = NO_CHECKSUMS) -> frozenset[str]:
     """Return the digests of the bytes to compute: the cheapest that the source declares, and the cheapest of the event.
 
     That of the event is not needed if it can be compared with what the source declares, as `verify_source` does.
@@ -30,13 +32,16 @@ def digests_to_verify(found: Checksums, event: Checksums = NONE) -> frozenset[st
 def _find_cheapest(checksums: Checksums) -> frozenset[str]:
     for name in DIGESTS:
         if getattr(checksums, name):
-            return frozenset((name,))
-    return frozenset()
+            return _ONLY[name]
+    return _NO_DIGEST
 
 
 def digest_returned(traits: Traits) -> frozenset[str]:
     """Return the cheapest digest that the destination returns for what it stores."""
-    return frozenset([n for n in DIGESTS if n in traits.checksums_returned][:1])
+    for name in DIGESTS:
+        if name in traits.checksums_returned:
+            return _ONLY[name]
+    return _NO_DIGEST
 
 
 def verify_source(transfer: Transfer, found: ObjectMeta, read: Checksums) -> Checksums:
@@ -45,6 +50,8 @@ def verify_source(transfer: Transfer, found: ObjectMeta, read: Checksums) -> Che
     The declarations are compared with each other too. Raises ChecksumMismatch.
     """
     event = transfer.checksums
+    if event is NO_CHECKSUMS and not read.find_conflict(found.checksums):
+        return found.checksums  # that of most events: it adds nothing
     for known, what, declared, origin in (
         (read, "the bytes read", found.checksums, "the source store"),
         (read, "the bytes read", event, "the event"),
@@ -65,18 +72,30 @@ def verify_source(transfer: Transfer, found: ObjectMeta, read: Checksums) -> Che
     )
 
 
+def find_fault(size: int, sent: Checksums, written: ObjectMeta) -> str:
+    """Name what the destination has returned that does not prove the bytes sent; "" if they are proven."""
+    if conflict := sent.find_conflict(written.checksums):
+        return conflict
+    if written.size != size:
+        return "size"
+    return "" if sent.comparable_with(written.checksums) else UNPROVEN
+
+
+async def refuse_written(store: ObjectStore, key: str, written: ObjectMeta, fault: str) -> None:
+    """Delete what was written, which is not what was sent, and raise ChecksumMismatch. `fault`: see `find_fault`."""
+    with suppress(PreconditionFailed):  # it has been replaced already
+        await delete_version(store, key, written.version)
+    raise ChecksumMismatch(
+        f"{fault} of the object written is not that of the bytes sent",
+        where=f"{store.name} {key}",
+        hint=UNKEPT if fault == UNPROVEN else "",
+    )
+
+
 async def verify_destination(store: ObjectStore, key: str, size: int, sent: Checksums, written: ObjectMeta) -> None:
-    """Check the checksums that the destination returned. On a mismatch delete what was written and raise ChecksumMismatch."""
-    wrong = sent.find_conflict(written.checksums) or ("size" if written.size != size else "")
-    hint = ""
-    if not wrong and not sent.comparable_with(written.checksums):
-        wrong, hint = "checksum (none was returned)", UNKEPT
-    if wrong:
-        with suppress(PreconditionFailed):  # it has been replaced already
-            await delete_version(store, key, written.version)
-        raise ChecksumMismatch(
-            f"{wrong} of the object written is not that of the bytes sent", where=f"{store.name} {key}", hint=hint
-        )
+    """Check what the destination returned. On a mismatch delete what was written and raise ChecksumMismatch."""
+    if fault := find_fault(size, sent, written):
+        await refuse_written(store, key, written, fault)
 
 
 async def find_object(store: ObjectStore, key: str) -> ObjectMeta | None:

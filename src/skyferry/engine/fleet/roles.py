@@ -110,8 +110,8 @@ class Role:
             self._ended.clear()
             lease = self._lease
             try:
-                with suppress(Fenced):
-                    await lease.run(work)
+                with suppress(Fenced), lease:
+                    await work()
             finally:
                 self._ended.set()
             if self._lease is lease:  # it may have been granted anew while the work ended

@@ -16,6 +16,7 @@ T = TypeVar("T")
 SUSPECTS = 16_384  # objects that are remembered as failing: more than a worker has in hand
 THROTTLED = 1024  # folders that are remembered as throttled
 PROVEN = {"look": ("look",), "read": ("read", "look"), "write": ("write", "look")}  # sides that an answer shows to work
+SHOWN_BY = {"look": ("look", "read", "write"), "read": ("read",), "write": ("write",)}  # the same from the other end
 
 
 class BreakerState(StrEnum):
@@ -87,10 +88,9 @@ class Circuit:
 
     def record_answer(self, side: str, key: str) -> None:
         """Record a success of a request for this object, or an error that is no outage."""
-        now = self._clock.monotonic()
-        for proven in PROVEN[side]:
-            self._answered[proven], self._streaks[proven] = now, 0
-        if self._suspects:
+        self._answered[side] = self._clock.monotonic()
+        if self._suspects:  # without one, no streak has begun
+            self._streaks.update(dict.fromkeys(PROVEN[side], 0))
             self._suspects.pop(hash((side, key)), None)
         if self.state is not BreakerState.CLOSED and self._broken in PROVEN[side]:
             self._close()
@@ -121,11 +121,11 @@ class Circuit:
 
     def has_answered(self, side: str, since: float) -> bool:
         """Return True if the store has answered on this side since then (monotonic seconds)."""
-        return self._answered[side] >= since
+        return any(self._answered[other] >= since for other in SHOWN_BY[side])
 
     def has_responded(self, since: float) -> bool:
         """Return True if the store has answered on any side since then (monotonic seconds)."""
-        return self._answered["look"] >= since  # every answer counts for this side
+        return max(self._answered.values()) >= since
 
     def has_failed(self, key: str, before: float) -> bool:
         """Return True if this object failed before then (monotonic seconds), and has not succeeded since."""

@@ -17,19 +17,26 @@ class MemoryBudget:
         self._used = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    def take_now(self, size: int) -> bool:
+        """Take `size` bytes if they are free and nothing waits. Return True if they are taken. Raises Unsupported."""
+        if size > self.limit:
+            raise Unsupported(
+                f"{size} bytes are needed at once, the memory limit is {self.limit}", hint="raise limits.memory"
+            )
+        cost = self._cost(size)
+        if self._waiting or self._used + cost > self.limit:
+            return False
+        self._used += cost
+        return True
+
     async def take(self, size: int) -> None:
         """Wait for `size` bytes; return them with `give`. Raises Unsupported if they exceed the limit.
 
         A task that has some MUST NOT wait for more.
         """
-        if size > self.limit:
-            raise Unsupported(
-                f"{size} bytes are needed at once, the memory limit is {self.limit}", hint="raise limits.memory"
-            )
-        size = self._cost(size)
-        if not self._waiting and self._used + size <= self.limit:
-            self._used += size
+        if self.take_now(size):
             return
+        size = self._cost(size)
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, place))
         try:
@@ -75,7 +82,8 @@ class Reservation:
     async def resize(self, size: int) -> None:
         """Free what is reserved, then wait for `size` bytes. Raises Unsupported."""
         self.free()
-        await self._budget.take(size)
+        if not self._budget.take_now(size):
+            await self._budget.take(size)
         self._size = size
 
     def free(self) -> None:

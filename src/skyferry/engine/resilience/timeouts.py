@@ -55,8 +55,7 @@ class PendingRequest:
 
     def end(self) -> None:
         """Take the cancellation by `expire` back."""
-        if self.expired:
-            self._task.uncancel()
+        self._task.uncancel()
 
 
 class PendingRequests:
@@ -84,7 +83,8 @@ class PendingRequests:
         """End a request, whatever its result."""
         if self._sweep is not None:
             self._sweep.forget(request)
-        request.end()
+        if request.expired:
+            request.end()
 
     def stop(self) -> None:
         """Stop the timer."""
