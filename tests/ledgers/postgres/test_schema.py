@@ -25,11 +25,14 @@ from skyferry.ledgers.postgres.maintenance import PostgresLedgerMaintenance
 from skyferry.model import State
 from skyferry.ports import Settled
 from skyferry.postgres import schema as steps_of_schema
+from skyferry.postgres.schema import complete_statement
+from skyferry.sql import load_statements
 from skyferry.sql.schema_steps import SchemaHistory, order_steps
 from skyferry.testing.ledger.harness import claim, done, finish, settle, transfer
 from skyferry.testing.servers import PostgresServer
 
 NEXT = HISTORY.known + 1
+QUERIES = load_statements("skyferry.ledgers.postgres", "queries.sql")
 ADVANCE = "SELECT setval(pg_get_serial_sequence('{}.transfers', 'serial'), {})"
 LATER = (
     (
@@ -167,6 +170,33 @@ async def test_indexes_may_be_built_before_the_step(harness: PostgresHarness) ->
     after = {row["indexrelid"] for row in await use(harness, lambda db: db.fetch(numbers, harness.schema))}
     assert after < before
     await finish(await harness.open("one"), transfer("t"))
+
+
+async def test_an_index_that_is_invalid_is_built_again(harness: PostgresHarness) -> None:
+    """A statement of the documentation that failed has left it. It would be used by no statement."""
+    await make_schema(harness)
+    named = f"'{harness.schema}.transfers_by_destination'::regclass, '{harness.schema}.transfers_by_id'::regclass"
+    for columns in (
+        "transfers_by_destination ON {0}.transfers (place, id)",
+        "transfers_by_id ON {0}.transfers (place)",
+    ):
+        await execute(harness, f"CREATE UNIQUE INDEX {columns.format(harness.schema)}")
+    await execute(harness, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ({named})")
+    await harness.contract()
+    valid = f"SELECT bool_and(indisvalid) FROM pg_index WHERE indexrelid IN ({named})"
+    assert await use(harness, lambda db: db.fetchval(valid))
+    await finish(await harness.open("one"), transfer("t"))
+
+
+async def test_a_transfer_is_found_by_an_index_before_a_contraction(harness: PostgresHarness) -> None:
+    """Without the index of blocks, the first and the last block would be found by reading the whole table, twice."""
+    ledger = await harness.open("one")
+    await ledger.claim([transfer(f"{number}") for number in range(500)])
+    get = complete_statement(QUERIES["get"], harness.schema).replace("$1", f"'\\x{transfer('7').id}'")
+    await execute(harness, f"ANALYZE {harness.schema}.transfers")
+    plan = await use(harness, lambda db: db.fetch(f"EXPLAIN ANALYZE {get}"))
+    assert not [line for [line] in plan if "Seq Scan" in line and "never executed" not in line]
+    assert await ledger.get_transfer(transfer("7").id) is not None
 
 
 async def test_a_newer_schema_that_is_compatible_is_used(harness: PostgresHarness) -> None:

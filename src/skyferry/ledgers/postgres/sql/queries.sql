@@ -1,12 +1,18 @@
 -- Queries of transfers and placements.
 
 -- name: get
--- The newest block first
-SELECT t.transfer, t.state, t.reason, t.burned, t.lost, t.created_at, t.updated_at, t.due_at, t.receipt 
-FROM generate_series(
-    (SELECT max(serial >> 15) FROM @schema.transfers), (SELECT min(serial >> 15) FROM @schema.transfers), -1
-) AS block JOIN @schema.transfers AS t ON t.serial >> 15 = block
-WHERE t.id = $1 LIMIT 1
+-- By the index of ids alone as long as the schema has it, else the newest block first
+WITH one AS (SELECT to_regclass('@schema.transfers_pkey') IS NOT NULL AS indexed)
+SELECT t.transfer, t.state, t.reason, t.burned, t.lost, t.created_at, t.updated_at, t.due_at, t.receipt
+FROM @schema.transfers AS t WHERE t.id = $1 AND (SELECT indexed FROM one)
+UNION ALL (
+    SELECT t.transfer, t.state, t.reason, t.burned, t.lost, t.created_at, t.updated_at, t.due_at, t.receipt
+    FROM generate_series(
+        (SELECT max(serial >> 15) FROM @schema.transfers WHERE NOT (SELECT indexed FROM one)),
+        (SELECT min(serial >> 15) FROM @schema.transfers WHERE NOT (SELECT indexed FROM one)), -1
+    ) AS block JOIN @schema.transfers AS t ON t.serial >> 15 = block
+    WHERE t.id = $1 AND NOT (SELECT indexed FROM one) LIMIT 1
+)
 
 -- name: failures
 SELECT transfer, failure FROM @schema.failures WHERE transfer = ANY($1::bytea[]) ORDER BY serial
