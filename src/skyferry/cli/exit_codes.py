@@ -37,7 +37,7 @@ class ExitCode(IntEnum):
     FAILED = (
         1,
         "The command failed, or the transfer, dead letter or object does not exist; or a server refused the password, the "
-        "certificate or a right, or has no such database. Standard error ends with the reason.",
+        "certificate or a right, expects TLS or has none, or has no such database. Standard error ends with the reason.",
     )
     USAGE = (
         2,

@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 
 from skyferry.clouds.credentials import TokenProvider, renew_refused
-from skyferry.clouds.tls import make_tls_context
+from skyferry.clouds.tls import answers_without_tls, expects_tls, make_tls_context
 from skyferry.config.servers.tls import TlsSettings
 from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
@@ -113,6 +113,7 @@ class RedisClient(Generic[E]):
         self._client: Client = None
         self._waiting: Client = None
         self._slots = asyncio.Semaphore(CONNECTIONS)  # the driver fails where it should wait
+        self._answered = False  # once: its encryption is right
         self.closed = False
 
     async def run(self, call: Callable[[Client], Awaitable[T]], *, waits: float = 0.0) -> T:
@@ -126,7 +127,7 @@ class RedisClient(Generic[E]):
             if not await renew_refused(self._password, self._provider.sent):
                 raise self._translate(error) from error
         except FAILURES as error:
-            raise self._translate(error) from error
+            raise await self._explain(error) from error
         try:
             return await self._try(call, waits)
         except FAILURES as error:
@@ -146,16 +147,17 @@ class RedisClient(Generic[E]):
         try:
             if waits:
                 self._waiting = self._waiting or self._make(self._options.timeout + waits)
-                return await call(self._waiting)
-            async with self._slots:
-                self._client = self._client or self._make(self._options.timeout)
-                return await call(self._client)
+                result = await call(self._waiting)
+            else:
+                async with self._slots:
+                    self._client = self._client or self._make(self._options.timeout)
+                    result = await call(self._client)
+            self._answered = True
+            return result
         except RuntimeError as error:
             if "closed" not in str(error):
                 raise
-            raise ConnectionResetError(
-                str(error)
-            ) from error  # uvloop's error of a write after the end of the connection
+            raise ConnectionResetError(str(error)) from error  # of uvloop: a write to a connection that has ended
 
     def _make(self, timeout: float) -> Client:
         address, options = self.address, self._options
@@ -180,6 +182,22 @@ class RedisClient(Generic[E]):
             return RedisCluster(startup_nodes=[ClusterNode(*host) for host in address.server.hosts], **common)
         host, port = address.server.hosts[0]
         return Redis(host=host, port=port, db=address.database, max_connections=CONNECTIONS, **common)
+
+    async def _explain(self, error: Exception) -> E:
+        """Return the error. A server that has never answered is asked if it is the URL that is wrong about TLS."""
+        found = self._translate(error)
+        if found.transient and not self._answered:
+            (host, port), shown = self.address.server.hosts[0], self.address.server.shown
+            if not self.address.tls and await expects_tls(host, port):
+                said, hint = (
+                    f"the server expects TLS at {shown}",
+                    "Use rediss://, and tls.ca_file for an authority of your own.",
+                )
+                return self._kind(said, where=self._name, hint=hint, transient=False)
+            if self.address.tls and await answers_without_tls(host, port, b"PING\r\n", b"+-"):
+                hint = "Name the port that expects TLS, or use redis:// if the network is trusted."
+                return self._kind(f"the server has no TLS at {shown}", where=self._name, hint=hint, transient=False)
+        return found
 
     @property
     def _encryption(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import nkeys
 import pytest
 from nats.js.api import ConsumerConfig, StreamConfig
-from tests.certificates import write_certificate
+from tests.certificates import tls_proxy, write_certificate
 
 from skyferry.clock import SystemClock
 from skyferry.clouds.credentials import fixed_credentials
@@ -138,6 +138,14 @@ async def test_a_server_without_tls_gets_no_credentials(nats_server: NatsServer)
     assert sent == b""
     with pytest.raises(QueueError, match="TLS is not required"):
         await open_queue(f"tls://localhost:{nats_server.port}/s/c?subject=a").depth()
+
+
+async def test_a_server_that_expects_tls_first_is_no_outage(nats_server: NatsServer, tmp_path: Path) -> None:
+    """It waits for a handshake, and the client for the first line of the server."""
+    async with tls_proxy(tmp_path, "localhost", nats_server.port) as (port, _):
+        with pytest.raises(QueueError, match="the server expects TLS at localhost") as caught:
+            await open_queue(f"nats://localhost:{port}/s/c?subject=a").depth()
+        assert (caught.value.transient, caught.value.hint) == (False, "Use tls://.")
 
 
 async def test_tls_verifies_the_server(nats_server: NatsServer, tmp_path: Path) -> None:

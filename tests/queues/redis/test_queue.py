@@ -133,8 +133,31 @@ async def test_tls_verifies_the_server(redis_server: RedisServer, tmp_path: Path
         with pytest.raises(QueueError, match="cannot be reached") as caught:
             await open_queue(url).depth()
         assert "tls.ca_file" in caught.value.hint
-        with pytest.raises(QueueError) as caught:
+        with pytest.raises(QueueError, match="the server expects TLS at localhost") as caught:
             await open_queue(f"redis://localhost:{port}/tls").depth()
+        assert (caught.value.transient, "rediss://" in caught.value.hint) == (False, True)
+
+
+async def test_a_server_without_tls_is_no_outage(redis_server: RedisServer) -> None:
+    """It waits for the end of what it takes for a command, so the handshake ends by its time limit."""
+    options = RedisOptions(
+        parse_redis(f"rediss://{redis_server.address}/s", FORM, names=1, allow_plain=True), connect_timeout=0.5
+    )
+    client = RedisClient("q", options, fixed_credentials(""), QueueError)
+    with pytest.raises(QueueError, match="the server has no TLS at") as caught:
+        await client.run(lambda redis: redis.ping())
+    assert (caught.value.transient, "redis://" in caught.value.hint) == (False, True)
+
+
+async def test_a_server_that_has_answered_once_is_not_suspected() -> None:
+    """An outage costs no request more than before, and stays one."""
+    with redis() as server:
+        options = RedisOptions(parse_redis(f"redis://{server.address}/s", FORM, names=1, allow_plain=True))
+        client = RedisClient("q", options, fixed_credentials(""), QueueError)
+        await client.run(lambda redis: redis.ping())
+    with pytest.raises(QueueError, match="cannot be reached") as caught:
+        await client.run(lambda redis: redis.ping())
+    assert caught.value.transient
 
 
 async def test_a_cluster_keeps_the_keys_of_a_stream_in_one_slot(redis_server: RedisServer) -> None:

@@ -15,7 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, RetentionPolicy
 from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableError
 
 from skyferry.clouds.credentials import TokenProvider, renew_refused
-from skyferry.clouds.tls import make_tls_context
+from skyferry.clouds.tls import expects_tls, make_tls_context
 from skyferry.config.servers.address import ServerAddress
 from skyferry.config.servers.tls import TlsSettings
 from skyferry.errors import CannotSend, QueueError
@@ -63,6 +63,7 @@ class NatsConnection:
         self._subscription: JetStreamContext.PullSubscription | None = None
         self._sent = ""
         self._opening = asyncio.Lock()
+        self._answered = False  # once: its encryption is right
         self.ack_wait = options.lease  # seconds, as the consumer has it
         self.closed = False
 
@@ -75,7 +76,7 @@ class NatsConnection:
             client = await self._connect()
             return await call(client, client.jetstream(timeout=self.options.timeout))
         except FAILURES as error:
-            raise self._translate(error) from error
+            raise await self._explain(error) from error
 
     async def subscribe(self) -> JetStreamContext.PullSubscription:
         """Return the subscription of the current connection. Raises QueueError."""
@@ -91,7 +92,7 @@ class NatsConnection:
                 self._subscription = await context.pull_subscribe_bind(consumer=self.consumer, stream=self.stream)
             return self._subscription
         except FAILURES as error:
-            raise self._translate(error) from error
+            raise await self._explain(error) from error
 
     async def unsubscribe(self) -> None:
         """End the subscription: the server drops a request that still waits for it."""
@@ -117,6 +118,7 @@ class NatsConnection:
                     if not await renew_refused(self._secret, self._sent):
                         raise
                     self._client = await self._open()  # the secret was replaced
+                self._answered = True
             return self._client
 
     async def _drop(self) -> None:
@@ -236,6 +238,13 @@ class NatsConnection:
         if not self.subject:
             raise CannotSend("the URL has no subject to send to", where=self._name, hint="Add ?subject=SUBJECT.")
         return self.subject
+
+    async def _explain(self, error: Exception) -> QueueError:
+        """Return the error. A server that has never let this client in is asked if it expects TLS before its first line."""
+        found, (host, port) = self._translate(error), self.options.address.hosts[0]
+        if found.transient is None and not (self._answered or self.options.tls) and await expects_tls(host, port):
+            return self._refuse(f"the server expects TLS at {self.options.address.shown}", "Use tls://.")
+        return found
 
     def _translate(self, error: Exception) -> QueueError:
         said, hint, transient = str(error) or type(error).__name__, "", None
