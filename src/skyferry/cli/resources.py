@@ -56,8 +56,11 @@ def ledger_maintenance(opener: Opener) -> LedgerMaintenance:
 
 
 @asynccontextmanager
-async def open_ledger(settings: Settings, *, create: bool = False) -> AsyncIterator[Ledger]:
-    """Open the ledger, whether a service runs or not. Raises NotFound if it does not exist, unless `create` is set."""
+async def open_ledger(settings: Settings, *, create: bool = False, reads: bool = False) -> AsyncIterator[Ledger]:
+    """Open the ledger, whether a service runs or not. Raises NotFound if it does not exist, unless `create` is set.
+
+    With `reads`, for reading only: nothing is entered.
+    """
     from skyferry.wiring import Opener
 
     opener = Opener(settings)
@@ -65,7 +68,7 @@ async def open_ledger(settings: Settings, *, create: bool = False) -> AsyncItera
     if not create and not await maintenance.exists():
         hint = f"start `{format_command('run')}` once, or correct --workspace or --config"
         raise NotFound("the ledger does not exist", where=maintenance.where, hint=hint)
-    ledger = await opener.ledger()
+    ledger = await opener.ledger(reads=reads)
     try:
         yield ledger
     finally:

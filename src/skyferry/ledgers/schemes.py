@@ -25,7 +25,13 @@ async def _open_file(context: LedgerContext) -> Ledger:
 
     path = context.url.path(context.workspace)
     return await asyncio.to_thread(
-        SqliteLedger, path, context.owner, context.clock, context.settings.lease, context.on_health
+        SqliteLedger,
+        path,
+        context.owner,
+        context.clock,
+        context.settings.lease,
+        context.on_health,
+        reads=context.reads,
     )
 
 

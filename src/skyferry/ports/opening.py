@@ -56,3 +56,4 @@ class LedgerContext:
     owner: str
     on_health: Callable[[SkyferryError | None], None]
     credentials: Any = field(default=None, repr=False)  # of the password, for a ledger on a server
+    reads: bool = False  # this process only reads it, and is not entered as an owner

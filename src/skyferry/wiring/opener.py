@@ -60,9 +60,9 @@ class Opener:
     on_health: Callable[[str, SkyferryError | None], None] = lambda queue, error: None  # see `Health.hear`
     identities: Identities = field(default_factory=Identities)
 
-    async def ledger(self) -> Ledger:
-        """Open the ledger. Raises LedgerError, or ConfigError if its extra is missing."""
-        context = self._ledger_context()
+    async def ledger(self, *, reads: bool = False) -> Ledger:
+        """Open the ledger; with `reads`, for reading only. Raises LedgerError, or ConfigError if its extra is missing."""
+        context = replace(self._ledger_context(), reads=reads)
         with require_extra(context.url.known.extra, f"{context.url.scheme}://"):
             ledger: Ledger = await context.url.known.opens(context)
         return ledger

@@ -36,26 +36,36 @@ class PostgresLedger(
         """Use `open_ledger`, which also makes the schema."""
         self.owner, self.lease = owner, lease
         self._db = LedgerDatabase(pool, on_health)
-        self._leased = set[int]()
+        self._leased, self._registered = set[int](), False
 
-    async def _open(self) -> None:
+    async def _open(self, *, reads: bool = False) -> None:
         await self._db.run(lambda db: ensure_schema(db, self._db.schema, HISTORY))
-        await self._register()
+        if not reads:
+            await self._register()
+            self._registered = True
 
     async def close(self) -> None:
-        if not self._db.closed:
+        if self._registered and not self._db.closed:
             with suppress(LedgerError):  # the leases end by themselves
                 await self._unregister()
         await self._db.close()
 
 
 async def open_ledger(
-    pool: PostgresPool[LedgerError], owner: str, lease: float, on_health: OnHealth = lambda error: None
+    pool: PostgresPool[LedgerError],
+    owner: str,
+    lease: float,
+    on_health: OnHealth = lambda error: None,
+    *,
+    reads: bool = False,
 ) -> PostgresLedger:
-    """Open a ledger, and create it if it is missing. `owner` MUST be unique; `lease` is in seconds. Raises LedgerError."""
+    """Open a ledger, and create it if it is missing. `owner` MUST be unique; `lease` is in seconds. Raises LedgerError.
+
+    With `reads`, nothing is claimed, and this process is not entered as an owner.
+    """
     ledger = PostgresLedger(pool, owner, lease, on_health)
     try:
-        await ledger._open()
+        await ledger._open(reads=reads)
     except BaseException:  # also if it is cancelled
         await pool.close()
         raise

@@ -37,7 +37,9 @@ def _connect(context: LedgerContext) -> PostgresPool[LedgerError]:
 async def _open(context: LedgerContext) -> PostgresLedger:
     from skyferry.ledgers.postgres.ledger import open_ledger
 
-    return await open_ledger(_connect(context), context.owner, context.settings.lease, context.on_health)
+    return await open_ledger(
+        _connect(context), context.owner, context.settings.lease, context.on_health, reads=context.reads
+    )
 
 
 def _maintain(context: LedgerContext) -> LedgerMaintenance:

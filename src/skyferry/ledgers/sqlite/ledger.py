@@ -39,17 +39,23 @@ class SqliteLedger(
         lease: float = 30.0,
         on_health: OnHealth = lambda error: None,
         cache: int = CACHE,
+        *,
+        reads: bool = False,
     ) -> None:
         """Open or create the file. `owner` MUST be unique among the processes that have it open; `lease` is in seconds.
 
         `on_health` is called with each LedgerError, and with None once the ledger works again. `cache`: see `SqliteFile`.
+
+        With `reads`, nothing is claimed, and this process is not entered as an owner.
         """
         self.owner = owner
         self.lease = lease
         self._clock = clock
-        self._file = SqliteFile(path, HISTORY, owner, LedgerError, self._register, on_health, cache)
+        self._reads = reads
+        register = None if reads else self._register
+        self._file = SqliteFile(path, HISTORY, owner, LedgerError, register, on_health, cache)
 
     async def close(self) -> None:
-        if not self._file.closed:
+        if not (self._file.closed or self._reads):
             await self._unregister()
         await self._file.close()

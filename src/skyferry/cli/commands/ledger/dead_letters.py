@@ -18,6 +18,7 @@ from skyferry.cli.commands.ledger.selection import (
     TransferOptions,
     complete_ids,
     query_ledger,
+    read_ledger,
     report_count,
     require_selection,
 )
@@ -61,7 +62,7 @@ def list_(
             await ledger.list_dead_letters(where, paging.cursor, paging.limit),
         )
 
-    causes, buckets, page = query_ledger(at, ask)
+    causes, buckets, page = read_ledger(at, ask)
     if json:
         from skyferry.server.models import DeadLetterSummary
 
@@ -94,7 +95,7 @@ def show(
             )
         return found
 
-    found = query_ledger(at, ask)
+    found = read_ledger(at, ask)
     if json:
         from skyferry.server.models import DeadLetterView
 

@@ -13,6 +13,7 @@ from skyferry.cli.commands.ledger.selection import (
     Ids,
     complete_ids,
     query_ledger,
+    read_ledger,
     report_count,
     require_selection,
 )
@@ -80,7 +81,7 @@ def list_(
     async def ask(ledger: HeldDeletes) -> tuple[list[tuple[str, str, int]], Page[HeldDelete]]:
         return await ledger.count_held_deletes(), await ledger.list_held_deletes(where, paging.cursor, paging.limit)
 
-    counts, page = query_ledger(at, ask)
+    counts, page = read_ledger(at, ask)
     if json:
         from skyferry.server.models import HeldDeleteView
 

@@ -67,7 +67,7 @@ async def _load_history(settings: Settings, wanted: list[ObjectCandidate], limit
     from skyferry.wiring.identities import find_moved_stores, identify_stores
 
     ends = {name: resolve_store(store).address for name, store in settings.stores.items()}
-    async with resources.open_ledger(settings) as ledger:
+    async with resources.open_ledger(settings, reads=True) as ledger:
         found = await _load_transfers(ledger, wanted, ends, limit)
         places = {(row.transfer.store, row.transfer.key) for row in found}
         places |= {(store, each.key) for each in wanted for store, at in ends.items() if each.is_at(at, each.key)}

@@ -59,11 +59,16 @@ class TransferOptions:
         return Filter(state, o.route, o.prefix, o.source_key, reason, parse_moment(o.since), parse_moment(o.until))
 
 
-def query_ledger(at: ConfigOptions, query: Callable[[Ledger], Awaitable[T]]) -> T:
+def read_ledger(at: ConfigOptions, query: Callable[[Ledger], Awaitable[T]]) -> T:
+    """Return the result of a `query` that only reads."""
+    return query_ledger(at, query, reads=True)
+
+
+def query_ledger(at: ConfigOptions, query: Callable[[Ledger], Awaitable[T]], *, reads: bool = False) -> T:
     """Open the configured ledger, and return the result of `query`."""
 
     async def run() -> T:
-        async with resources.open_ledger(at.load()) as ledger:
+        async with resources.open_ledger(at.load(), reads=reads) as ledger:
             return await query(ledger)
 
     return asyncio.run(run())

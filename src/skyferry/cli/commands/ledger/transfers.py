@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Annotated
 
 from skyferry.cli.arguments.options import ConfigOptions, Json, PageOptions
-from skyferry.cli.commands.ledger.selection import PAGE, TransferOptions, complete_ids, query_ledger
+from skyferry.cli.commands.ledger.selection import PAGE, TransferOptions, complete_ids, read_ledger
 from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
@@ -35,10 +35,10 @@ def transfers(
     """
     where = options.select(state, reason)
     if transfer_id:
-        row = query_ledger(at, lambda ledger: _get_transfer(ledger, transfer_id))
+        row = read_ledger(at, lambda ledger: _get_transfer(ledger, transfer_id))
         _print_transfer(row, json)
     else:
-        page = query_ledger(at, lambda ledger: ledger.list_transfers(where, paging.cursor, paging.limit))
+        page = read_ledger(at, lambda ledger: ledger.list_transfers(where, paging.cursor, paging.limit))
         _print_page(page, json)
 
 

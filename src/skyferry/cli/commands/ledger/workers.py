@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from skyferry.cli import client
 from skyferry.cli.arguments.options import ConfigOptions, Json, PageOptions, Url
-from skyferry.cli.commands.ledger.selection import query_ledger
+from skyferry.cli.commands.ledger.selection import read_ledger
 from skyferry.cli.parameters import format_command
 from skyferry.cli.render import output
 
@@ -39,7 +39,7 @@ def workers(*, url: Url = "", paging: PageOptions, at: ConfigOptions, json: Json
 def _read_ledger(paging: PageOptions, at: ConfigOptions) -> WorkerPage:
     from skyferry.server.models import WorkerPage
 
-    return WorkerPage.from_page(query_ledger(at, lambda ledger: ledger.list_workers(paging.cursor, paging.limit)))
+    return WorkerPage.from_page(read_ledger(at, lambda ledger: ledger.list_workers(paging.cursor, paging.limit)))
 
 
 def _ask_service(url: str, paging: PageOptions, at: ConfigOptions) -> WorkerPage:

@@ -55,7 +55,7 @@ def status(url: Url = "", config: ConfigFile = None, workspace: Workspace = None
 
 
 async def _read_status(settings: Settings) -> dict[str, Any]:
-    async with resources.open_ledger(settings) as ledger:
+    async with resources.open_ledger(settings, reads=True) as ledger:
         counts = await ledger.count_transfers()
         letters = sum(count for _, _, count in await ledger.count_dead_letters())
         buckets, held = dict(await ledger.count_unrouted()), sum_by_store(await ledger.count_held_deletes())
