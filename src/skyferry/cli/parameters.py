@@ -45,7 +45,7 @@ class Declaration(ABC):
 
     def _find_type(self, inner: Any) -> Any:
         if inner is Path:
-            return click.Path(path_type=Path)
+            return NamedPath(path_type=Path)
         if issubclass(inner, StrEnum):
             return EnumChoice(inner)
         if (self.min, self.max) != (None, None):
@@ -68,12 +68,26 @@ class Argument(Declaration):
     """A positional argument."""
 
     def _make(self, name: str, inner: Any, many: bool, settings: dict[str, Any]) -> click.Parameter:
-        settings |= {"nargs": -1, "required": False} if many else {"required": "default" not in settings}
+        settings |= (
+            {"nargs": -1, "required": False, "callback": _collect_arguments}
+            if many
+            else {"required": "default" not in settings}
+        )
         if many:
             settings.pop("default", None)
         shown = "" if settings.pop("hidden", False) else settings.get("metavar", name.upper())
         settings["metavar"] = shown if settings["required"] or shown[:1] in ("", "[") else f"[{shown}]"
         return click.Argument([name], **settings)
+
+
+class NamedPath(click.Path):
+    """A path. An empty one, as of a variable that is not set, would be the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if value == "":
+            self.fail("the path is empty: name one, such as . for this folder, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class EnumChoice(click.Choice[Any]):
@@ -86,6 +100,13 @@ class EnumChoice(click.Choice[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the member."""
         return self._kind(super().convert(str(value), param, ctx))
+
+
+def _collect_arguments(context: click.Context, parameter: click.Parameter, values: Sequence[Any]) -> list[Any] | None:
+    """Return the values, None if there are none. An empty one, as of a variable that is not set, would abbreviate every id."""
+    if "" in values:
+        raise click.BadParameter("it is empty", context, parameter)
+    return list(values) or None
 
 
 def build_command(function: CommandFunction, name: str) -> click.Command:

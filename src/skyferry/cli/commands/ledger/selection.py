@@ -56,7 +56,10 @@ class TransferOptions:
     def select(self, state: State | None, reason: str, **changes: str) -> Filter:
         """Return the filter; `changes` replace options."""
         o = replace(self, **changes)
-        return Filter(state, o.route, o.prefix, o.source_key, reason, parse_moment(o.since), parse_moment(o.until))
+        since, until = parse_moment(o.since), parse_moment(o.until)
+        if since is not None and until is not None and since >= until and not changes:
+            raise click.BadParameter("--since is not before --until, so nothing is selected")
+        return Filter(state, o.route, o.prefix, o.source_key, reason, since, until)
 
 
 def read_ledger(at: ConfigOptions, query: Callable[[Ledger], Awaitable[T]]) -> T:
@@ -100,7 +103,9 @@ async def complete_ids(
 
 
 def require_selection(ids: list[str] | None, everything: bool, where: F, empty: F) -> F:
-    """Return `where`. Raises BadParameter if nothing narrows the selection and --all is not given."""
+    """Return `where`. Raises BadParameter if nothing narrows the selection and --all is not given, or --all contradicts IDs."""
+    if ids and everything:
+        raise click.BadParameter("--all contradicts IDs: give one of them")
     if not (ids or everything or where != empty):
         raise click.BadParameter("the selection is empty: give IDs, options that narrow it, or --all")
     return where

@@ -46,13 +46,13 @@ class SelectionOptions:
         Option("--filter-from", metavar="FILE", help="Rules from a file, one per line; - is standard input."),
     ] = None
     files_from: Annotated[
-        str,
+        str | None,
         Option(
             "--files-from",
             metavar="FILE",
             help="Copy only these keys below SRC, one per line or separated by NUL; - is standard input.",
         ),
-    ] = ""
+    ] = None
     checksum: Annotated[
         bool, Option("-c", "--checksum", help="Skip objects of equal content; compare checksums, not the ledger.")
     ] = False
@@ -117,6 +117,10 @@ class SelectionOptions:
             takes = build_filter(self.include or (), self.exclude or (), rules).takes
         except ValueError as error:
             raise ConfigError(str(error), hint="see `skyferry copy --help`") from error
+        if self.files_from == "":  # as of a variable that is not set: it would select everything
+            raise ConfigError(
+                "the name of the file is empty", where="--files-from", hint="name a file, or leave the option out"
+            )
         keys = list_files.open_keys("--files-from", self.files_from) if self.files_from else None
         return CopySelection(takes, wildcard, keys, comparison, prefix_only)
 
