@@ -13,6 +13,8 @@ from tests.clouds.http.raw_server import OK, RawServer, client
 
 from skyferry.errors import ConnectionLost
 
+ZONE = 1  # of the first interface
+
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Let a name have these addresses."""
@@ -40,6 +42,27 @@ async def test_the_address_that_answers_is_used(monkeypatch: pytest.MonkeyPatch,
     async with server.run() as url, client(url) as http:
         resolve_to(monkeypatch, *addresses)
         assert (await http.exchange("GET", url, {})).body == b"ok"
+
+
+async def test_an_address_of_one_link_keeps_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name in a local network may have such an address alone. It cannot be reached without the zone."""
+    tried: list[Any] = []
+    found, start = socket.getaddrinfo, aiohappyeyeballs.start_connection
+
+    def resolve(host: str, port: int, **options: Any) -> Sequence[Any]:
+        return [(*each[:4], ("::1", port, 0, ZONE)) for each in found("::1", port, **options)]
+
+    async def connect(addresses: Sequence[Any], **options: Any) -> socket.socket:
+        tried.extend(addresses)
+        return await start(addresses, **options)
+
+    server = RawServer()
+    server.add(server.answer(OK))
+    async with server.run("::1") as url, client(url) as http:
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        monkeypatch.setattr(aiohappyeyeballs, "start_connection", connect)
+        assert (await http.exchange("GET", url, {})).body == b"ok"
+    assert [address[4][3] for address in tried] == [ZONE]
 
 
 async def test_a_refused_connection_names_the_server(unused_tcp_port: int) -> None:

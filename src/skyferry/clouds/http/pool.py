@@ -108,8 +108,9 @@ class ConnectionPool:
 
     async def _choose(self, addresses: list[_Address]) -> dict[str, Any]:
         """Return where to connect: the only address, or a socket that is connected to the first of several that answers."""
-        if len(addresses) == 1:
-            return {"host": addresses[0][4][0], "port": self._origin.port}
+        first, *others = (address[4] for address in addresses)
+        if not others and not any(first[3:]):  # an address of one link needs its zone, which is no part of the host
+            return {"host": first[0], "port": self._origin.port}
         opened = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=SECOND_ADDRESS, interleave=1, loop=self._loop
         )
