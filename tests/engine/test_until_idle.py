@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,16 +74,62 @@ async def test_a_queue_that_stays_down_ends_the_run(tmp_path: Path, monkeypatch:
     assert ended.group_contains(QueueError, match=f"^events: down for 0.5 s: {DOWN}")
 
 
+class Switched(MemoryQueue):
+    """A queue that answers or not."""
+
+    down = False
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        if self.down:
+            raise QueueError("reset")
+        return []
+
+
+class Watched:
+    """Two queues and their watch."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.inner = [Switched(name, self.clock) for name in ("one", "two")]
+        self.queues = [MonitoredQueue(queue, self.clock) for queue in self.inner]
+        self.watch = QueueWatch(self.queues, self.clock)
+
+    async def receive(self, *down: bool) -> None:
+        """Receive from each."""
+        for queue, inner, is_down in zip(self.queues, self.inner, down, strict=True):
+            inner.down = is_down
+            with suppress(QueueError):
+                await queue.receive(1, 0)
+        self.watch.check()
+
+    async def wait(self, seconds: float) -> None:
+        """Look every second."""
+        for _ in range(round(seconds)):
+            await self.clock.advance(1)
+            self.watch.check()
+
+
 async def test_a_queue_that_answers_in_between_is_waited_for() -> None:
     """Such as at a failover."""
-    clock = ManualClock()
-    queue = MonitoredQueue(MemoryQueue("events", clock), clock)
-    watch = QueueWatch([queue], clock)
-    for failure in ("reset", "", "reset"):
-        queue.health.answered, queue.health.failure = clock.monotonic(), failure
-        watch.check()
-        await clock.advance(queue_health.UNREACHABLE - 1)
-        watch.check()
-    await clock.advance(2)
-    with pytest.raises(QueueError, match="down for 30 s: reset"):
-        watch.check()
+    watched = Watched()
+    for down in (True, False, True):
+        await watched.receive(down, False)
+        await watched.wait(queue_health.UNREACHABLE - 1)
+    await watched.wait(2)
+    with pytest.raises(QueueError, match="one: down for 30 s: reset"):
+        await watched.receive(True, False)
+
+
+async def test_one_failure_is_not_an_outage_of_the_time_until_the_next_receive() -> None:
+    """As after a Retry-After, or while large objects take all room."""
+    watched = Watched()
+    await watched.receive(True, False)
+    await watched.wait(10 * queue_health.UNREACHABLE)
+    await watched.receive(False, False)
+
+
+async def test_queues_that_are_down_in_turn_are_not_down_for_the_sum() -> None:
+    watched = Watched()
+    for turn in range(4):
+        await watched.receive(turn % 2 == 0, turn % 2 == 1)
+        await watched.wait(queue_health.UNREACHABLE - 10)

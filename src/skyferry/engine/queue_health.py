@@ -14,7 +14,7 @@ from skyferry.status import HealthCheck
 OVERDUE = 10.0  # seconds beyond its wait after which a receive is overdue
 FRESH = 60.0  # seconds after a receive during which an unknown depth means degraded, not down
 RECENT = 60.0  # seconds for which a failed send leaves the queue degraded
-UNREACHABLE = 30.0  # seconds for which a command waits for a queue that is down, if it should end once no work is left
+UNREACHABLE = 30.0  # seconds for which a queue fails before a command gives up that should end once no work is left
 NOT_YET = "it has not answered yet"
 
 
@@ -26,6 +26,7 @@ class QueueHealth:
     answered: float | None = None  # end of the last receive that succeeded
     due: float | None = None  # when the receive under way should have ended
     failure: str = ""  # of the last receive; "" = it succeeded
+    failed: float | None = None  # end of the last receive that failed
     depth: Depth | None = None  # None = unknown
     sampled: float | None = None  # when the depth was last requested, with or without success
     unsampled: str = ""  # why the depth is unknown
@@ -70,7 +71,7 @@ class MonitoredQueue(QueueDecorator):
         if any(check.state != "down" for check in checks):
             self.health.failure, self.health.answered = "", self._clock.monotonic()
         elif down:
-            self.health.failure = down[0].message
+            self.health.failure, self.health.failed = down[0].message, self._clock.monotonic()
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         health = self.health
@@ -78,7 +79,7 @@ class MonitoredQueue(QueueDecorator):
         try:
             messages = await self.inner.receive(limit, wait)
         except QueueError as error:
-            health.failure = str(error)
+            health.failure, health.failed = str(error), self._clock.monotonic()
             raise
         finally:
             health.due = None
@@ -116,15 +117,23 @@ class QueueWatch:
     """The end of the wait for queues that are down, for a command that ends once no work is left."""
 
     def __init__(self, queues: Sequence[MonitoredQueue], clock: Clock) -> None:
-        self._queues, self._clock, self._answered = queues, clock, clock.monotonic()
+        self._queues, self._clock = queues, clock
+        self._since = [clock.monotonic() for _ in queues]  # when each was last not down
 
     def check(self) -> None:
-        """Raise QueueError if a queue has been down for `UNREACHABLE` seconds, without an interruption."""
+        """Raise QueueError if a queue has failed for `UNREACHABLE` seconds, without an interruption.
+
+        One failure does not count for the time until the next receive, which is long after several failures, after a
+        Retry-After, or while large objects take all room.
+        """
         now = self._clock.monotonic()
-        if (lost := next((queue.check for queue in self._queues if queue.check.state == "down"), None)) is None:
-            self._answered = now
-        elif now - self._answered >= UNREACHABLE:
-            raise QueueError(f"down for {UNREACHABLE:g} s: {lost.message}", where=lost.name)
+        for index, queue in enumerate(self._queues):
+            if (check := queue.check).state != "down":
+                self._since[index] = now
+                continue
+            failed = queue.health.failed if queue.health.failure else None
+            if (now if failed is None else failed) - self._since[index] >= UNREACHABLE:
+                raise QueueError(f"down for {UNREACHABLE:g} s: {check.message}", where=check.name)
 
 
 async def read_depths(queues: Sequence[MonitoredQueue]) -> list[Depth] | None:
