@@ -43,6 +43,7 @@ def test_each_command_has_an_answer(url: str, cli: Cli) -> None:
     assert cli("ledger", "rebuild").code == 0
     assert cli("ledger", "rebuild", "--add").code == 0
     assert "none yet" in cli("ledger", "status").out
+    assert cli("ledger", "migrate").code == 0  # contracts a new ledger in PostgreSQL
     assert cli("ledger", "migrate").out.endswith("up to date\n")
     assert cli("ledger", "check").out.endswith("intact\n")
 
