@@ -234,5 +234,24 @@ def test_a_password_in_the_url_of_a_server_is_never_shown(form: str, password: s
         assert "hun" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "form", ["postgresql://me:{}@h/d/e", "redis://me:{}@h/d/e", "postgres://me:{}@h/d", "s3:me:{}@h"]
+)
+@pytest.mark.parametrize("password", ["1/hunter2", "12345/hunter2"])
+def test_a_password_that_begins_like_a_port_is_not_shown(form: str, password: str) -> None:
+    """The URL is refused for another reason."""
+    for kind in (LedgerUrl, QueueUrl):
+        with pytest.raises(ValueError, match=r"names more than|not a known") as refused:
+            kind.parse(form.format(password))
+        assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["gs://me:a?hunter2@b", "gs://me:a/hunter2@b"])
+def test_a_password_in_the_url_of_a_cloud_is_not_shown_as_an_option(text: str) -> None:
+    with pytest.raises(ValueError, match="must not contain credentials") as refused:
+        StoreUrl.parse(text)
+    assert "hunter2" not in str(refused.value)
+
+
 def test_the_name_of_a_folder_may_end_with_a_space() -> None:
     assert StoreUrl.parse("file://a ").path(WORKSPACE) == Path("/w/a ")

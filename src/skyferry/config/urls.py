@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 from skyferry.clouds.accounts import storage_account
 from skyferry.config.reading.renamed import URL_OPTIONS
 from skyferry.config.schemes import LedgerScheme, QueueScheme, Scheme, StoreProfile, StoreScheme
-from skyferry.config.servers.address import CREDENTIALS, reject_password
+from skyferry.config.servers.address import has_password, reject_password
 from skyferry.config.servers.address import is_loopback as is_loopback
 from skyferry.config.settings import (
     DeadLetterSettings,
@@ -37,7 +37,8 @@ R = TypeVar("R", bound=Scheme)
 
 
 S = TypeVar("S", StoreSettings, QueueAddress, QueueSettings, DeadLetterSettings)
-_USER = compile_lazily(rf"(?<=:)(/{{0,2}})(?:{CREDENTIALS}|[^/?]*@)")
+# All up to the last @ behind what may be a user, also where it seems to be a port: a password may begin with digits and a slash
+_USER = compile_lazily(r"(?<=:)(/{0,2})(?:[^/?@\[]*:.*@|[^/?]*@)")
 SECRET = compile_lazily(
     r"(?i)(aws_)?(access_?key(_id)?|secret(_?access)?(_?key)?|session_?token)|(storage_|shared_)?account_?key|sas(_?token)?"
     r"|password|passwd|connection_?string|private_?key|client_?secret|credentials?|api_?key|service_?account_?key|key|token"
@@ -245,7 +246,7 @@ def _overridden(settings: S, url: Url[Any]) -> S:
 def _reject_credentials(cloud: str, scheme: str, rest: str) -> None:
     if cloud == "server":  # its URL may name a user
         reject_password(rest)
-    elif "@" in unquote(rest.partition("?")[0]):
+    elif "@" in unquote(rest.partition("?")[0]) or has_password(rest):
         raise ValueError(f"{scheme}:// must not contain credentials; configure `identity` instead")
 
 

@@ -8,10 +8,8 @@ from skyferry.frozen import dataclass
 from skyferry.regex import compile_lazily
 
 Hosts = tuple[tuple[str, int], ...]
-CREDENTIALS = (
-    r"[^/?@\[]*:(?!\d{1,5}[/?,]).*@"  # a user and a password, which may have / ? and @; a port has digits alone
-)
-_PASSWORD = compile_lazily(CREDENTIALS)
+# A user and a password, which may have / ? and @; a port has digits alone
+_PASSWORD = compile_lazily(r"[^/?@\[]*:(?!\d{1,5}[/?,]).*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +50,14 @@ def parse_server(url: str, port: int, form: str) -> ServerAddress:
     return ServerAddress(found, unquote(user), names, tuple(parse_qsl(query, keep_blank_values=True)))
 
 
+def has_password(rest: str) -> bool:
+    """Return True if the rest of a URL, after ://, begins with a user and a password."""
+    return _PASSWORD.match(rest) is not None
+
+
 def reject_password(rest: str) -> None:
     """Raise ValueError if the rest of a URL, after ://, begins with a user and a password."""
-    if _PASSWORD.match(rest):
+    if has_password(rest):
         raise ValueError("the URL must not contain a password; set identity.secret_file, or the variable with it")
 
 
