@@ -36,6 +36,7 @@ class ErrorResponse:
     region: str = ""  # of the bucket, if the response names it
     request_id: str = ""
     retry_after: float | None = None  # seconds
+    tries: int = 1  # of the request, see `HttpResponse`
 
 
 # The meaning of a status at every API, for responses without a code or with an unknown one.
@@ -70,7 +71,9 @@ class ErrorTable:
         if kind is StoreUnavailable and error.status == 503 and error.retry_after is not None:
             kind = Throttled
         wait = self.waits.get(error.code, error.retry_after)
-        return kind(_describe(error), where=where, hint=hint, retry_after=wait)
+        found = kind(_describe(error), where=where, hint=hint, retry_after=wait)
+        found.tries = error.tries
+        return found
 
     def _fallback(self, status: int) -> Meaning:
         kind, hint = self.statuses.get(status, (StoreUnavailable if status >= 500 else StoreError, ""))

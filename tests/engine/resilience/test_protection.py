@@ -18,6 +18,7 @@ from skyferry.errors import (
     ConnectionLost,
     IdentityRefused,
     OutOfResources,
+    PreconditionFailed,
     StoreError,
     StoreTimeout,
     StoreUnavailable,
@@ -109,6 +110,32 @@ async def test_what_this_process_lacks_opens_no_breaker() -> None:
         await protect_store(Exhausted("d", clock), protection).head("k")
     assert breaker.time_open() == 0.0
     assert not breaker.has_answered("read", 0.0)
+
+
+class Refusing(MemoryStore):
+    """Fails once; then its client has sent the request so often that it is refused."""
+
+    def __init__(self, sent: int, *args: Any) -> None:
+        super().__init__(*args)
+        self.sent = sent
+
+    async def write(self, *args: Any) -> Any:
+        if self.sent == 0:
+            self.sent = 1
+            raise ConnectionLost
+        refused = PreconditionFailed()
+        refused.tries = self.sent
+        raise refused
+
+
+@pytest.mark.parametrize(("sent", "tries"), [(0, 2), (1, 1), (2, 2)])
+async def test_a_refusal_tells_if_the_write_was_tried_before(sent: int, tries: int) -> None:
+    """By the decorator, or by the client of the store."""
+    clock = ManualClock()
+    protection = Protection(Breaker(BreakerPolicy(), clock), clock, Trace(), random.Random(1), AT_ONCE)
+    with pytest.raises(PreconditionFailed) as refused:
+        await protect_store(Refusing(sent, "d", clock), protection).write("k", b"", Attributes(), Checksums())
+    assert refused.value.tries == tries
 
 
 class Slow(MemoryStore):

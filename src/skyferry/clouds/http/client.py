@@ -69,8 +69,8 @@ class Http:
             await self._slots.wait()
         try:
             if request is not None:
-                await self._plain.exchange(request, parser, self._limits.first_byte(working))
-                response = HttpResponse(parser.status, parser.headers, parser.body)
+                tries = await self._plain.exchange(request, parser, self._limits.first_byte(working))
+                response = HttpResponse(parser.status, parser.headers, parser.body, tries)
             else:
                 response = await self._open_sessions().exchange(method, url, headers, parts, limit, working)
         except StoreError as error:
@@ -122,4 +122,4 @@ def _redact_response(response: HttpResponse, sent: Mapping[str, str], url: str) 
     headers = {
         name: redact_values(value.encode(*BYTES), secrets).decode(*BYTES) for name, value in response.headers.items()
     }
-    return HttpResponse(response.status, headers, redact_values(response.body, secrets))
+    return HttpResponse(response.status, headers, redact_values(response.body, secrets), response.tries)

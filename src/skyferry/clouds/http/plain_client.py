@@ -24,18 +24,19 @@ class PlainClient:
         self._sweep: DeadlineSweep[HttpConnection] | None = None
         self._pools: dict[tuple[bool, str], ConnectionPool] = {}  # by scheme and authority
 
-    async def exchange(self, request: PlainRequest, parser: ResponseParser, first_byte: float) -> None:
+    async def exchange(self, request: PlainRequest, parser: ResponseParser, first_byte: float) -> int:
         """Send a request, and feed its response to `parser`. `first_byte`: seconds until the response begins.
 
         A kept connection that the server has closed is replaced once, if the request is idempotent and no byte of the
-        response has come; a streamed body begins anew. Raise ConnectionLost, StoreTimeout, BodyFailed, or what the parser
-        raises.
+        response has come; a streamed body begins anew. Return how often it was sent. Raise ConnectionLost, StoreTimeout,
+        BodyFailed, or what the parser raises.
         """
         origin = request.origin
         pool = self._pools.get((origin.secure, origin.authority)) or self._open_pool(origin)
         if (kept := pool.take()) is not None:
             try:
-                return await kept.exchange(request, parser, first_byte)
+                await kept.exchange(request, parser, first_byte)
+                return 1
             except ConnectionLost:
                 if parser.begun or not request.idempotent:
                     raise
@@ -45,6 +46,7 @@ class PlainClient:
         try:
             await opened.exchange(request, parser, first_byte)
             pool.learn_session(opened)
+            return 1 if kept is None else 2
         finally:
             pool.give_back(opened)
 

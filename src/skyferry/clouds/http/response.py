@@ -29,6 +29,7 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str]  # names in lower case; the first value of a repeated name
     body: bytes
+    tries: int = 1  # of the request: an earlier one may have had its effect
 
     def xml(self) -> ElementTree.Element:
         """Parse the body as XML. Raise StoreError."""

@@ -134,7 +134,7 @@ class RetryingStore(StoreDecorator):
                 return await call(*args)
             except SkyferryError as error:
                 error.store, error.key, error.side, error.since = self.name, key, operation.side, since
-                error.tries = attempt
+                error.tries = max(error.tries, attempt)
                 known = self._breaker.has_failed(key, since)
                 delay = self._delay(operation.name, error, self.policy.tries if known else attempt, since, key)
             await self._clock.sleep(delay)

@@ -138,6 +138,7 @@ def parse_error(answer: HttpResponse) -> ErrorResponse:
         message=f"{document.findtext('Message', '').partition(chr(10))[0]} {detail}".strip(),
         request_id=answer.headers.get("x-ms-request-id", ""),
         retry_after=read_delay(answer),
+        tries=answer.tries,
     )
 
 

@@ -117,6 +117,7 @@ def parse_error(answer: HttpResponse) -> ErrorResponse:
         message="" if said.startswith("<") else said,
         request_id=answer.headers.get("x-guploader-uploadid", ""),
         retry_after=read_delay(answer),
+        tries=answer.tries,
     )
 
 

@@ -159,6 +159,7 @@ def parse_error(answer: HttpResponse) -> ErrorResponse:
         region=answer.headers.get("x-amz-bucket-region", "") or texts.get("Region", ""),
         request_id=answer.headers.get("x-amz-request-id", ""),
         retry_after=read_delay(answer),
+        tries=answer.tries,
     )
 
 
