@@ -67,5 +67,6 @@ async def read_transfers(
     wanted = {t.id: at.id for t in transfers if (at := places.get((t.store, t.key)))}
     if not wanted:
         return {}
-    rows = await db.fetch(SQL["look"], list(wanted.values()), list(map(bytes.fromhex, wanted)))
+    ids = sorted(wanted)
+    rows = await db.fetch(SQL["look"], [wanted[id_] for id_ in ids], list(map(bytes.fromhex, ids)))
     return {id_.hex(): LockedTransfer(*columns) for id_, *columns in rows}

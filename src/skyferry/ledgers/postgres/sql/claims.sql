@@ -17,9 +17,12 @@ FROM @schema.places AS p JOIN unnest($1::bytea[], $2::text[]) AS i (key, store) 
 ORDER BY p.id FOR UPDATE OF p
 
 -- name: look
--- destinations, ids, each pair once. Locked, because redriving and discarding change transfers without their destination
-SELECT t.id, t.state, t.reason, t.due_at - @schema.ledger_now(), t.burned, t.lost, t.owner
-FROM @schema.transfers AS t JOIN unnest($1::bigint[], $2::bytea[]) AS i (place, id) USING (place, id) ORDER BY t.id FOR UPDATE OF t
+-- destinations, ids, each pair once, in order of the ids. Locked, because redriving and discarding change transfers without their
+-- destination. LATERAL has each found by the index, whatever the statistics: those of a new ledger say that it is empty
+SELECT t.* FROM unnest($1::bigint[], $2::bytea[]) AS i (place, id) CROSS JOIN LATERAL (
+    SELECT t.id, t.state, t.reason, t.due_at - @schema.ledger_now(), t.burned, t.lost, t.owner
+    FROM @schema.transfers AS t WHERE t.place = i.place AND t.id = i.id FOR UPDATE
+) AS t
 
 -- name: lease
 -- $1 owner, $2 lease in ticks; of each destination $3 number, NULL = it is missing, $4 whether its owner is new, $5 key, $6 store.
