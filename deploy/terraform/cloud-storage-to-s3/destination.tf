@@ -75,8 +75,7 @@ resource "aws_iam_role_policy" "worker" {
         Sid    = "ArchiveDestination"
         Effect = "Allow"
         Action = [
-          "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:GetObjectVersion", "s3:ListMultipartUploadParts",
-          "s3:PutObject",
+          "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject",
         ]
         Resource = ["${local.bucket_arn}/${var.prefix}*"]
       },

@@ -68,7 +68,7 @@ async def test_without_tls_nothing_is_sent_where_it_is_expected(redis_server: Re
     async with tls_proxy(tmp_path, "localhost", redis_server.port) as (port, _):
         with pytest.raises(LedgerError) as plain:
             await open_at(f"redis://localhost:{port}/x")
-        assert "use rediss://" in plain.value.hint
+        assert "Use rediss://" in plain.value.hint
 
 
 async def test_a_password_is_rotated_while_the_ledger_is_in_use(
