@@ -40,8 +40,8 @@ def _end_process(codes: list[int]) -> None:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except Exception:  # noqa: BLE001 - the interpreter tries again, and reports it
-        return
+    except (OSError, ValueError, AttributeError):
+        return  # one is broken, closed or None: the interpreter tries again, and reports it
     os._exit(codes[0])
 
 

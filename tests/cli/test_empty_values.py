@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 )
 def test_an_empty_value_is_not_everything(cli: Cli, command: tuple[str, ...]) -> None:
     Path("in").mkdir()
-    told = cli(*command)
-    assert (told.code, "empty" in told.err) == (2, True), told.err
+    result = cli(*command)
+    assert (result.code, "empty" in result.err) == (2, True), result.err
     assert [path.name for path in Path().iterdir()] == ["in"]
 
 
@@ -51,5 +51,5 @@ def test_the_only_dead_letter_has_to_be_named(filled: Cli) -> None:
     ids=" ".join,
 )
 def test_contradictory_options_are_refused(filled: Cli, command: tuple[str, ...]) -> None:
-    told = filled(*command)
-    assert (told.code, "contradicts" in told.err or "not before" in told.err) == (2, True), told.err
+    result = filled(*command)
+    assert (result.code, "contradicts" in result.err or "not before" in result.err) == (2, True), result.err

@@ -92,7 +92,7 @@ run()
 
 @pytest.mark.parametrize(("arguments", "code"), [(["version"], 0), (["copy", "one.txt"], 2)])
 def test_the_end_destroys_no_objects(tmp_path: Path, arguments: list[str], code: int) -> None:
-    """What a command has registered for the end runs before, and what that prints arrives."""
+    """Functions that a command has registered for the end run before it, and their output arrives."""
     command = [sys.executable, "-c", ENDED.replace("EARLIER", ""), *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == code

@@ -1,4 +1,4 @@
-"""What the errors of all clouds have in common."""
+"""The parts that the errors of all clouds have in common."""
 
 from __future__ import annotations
 

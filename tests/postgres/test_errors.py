@@ -1,4 +1,4 @@
-"""What PostgreSQL and a pooler in front of it say at a connection."""
+"""Errors of PostgreSQL, and of a pooler in front of it, at a connection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def say(said: str, state: str, severity: str) -> asyncpg.PostgresError:
         ("connection was closed in the middle of operation: query_wait_timeout", "08003", "", True, BUSY),
         ("no such database: pooled", "08P01", "FATAL", False, "Create the database"),
         ('database "absent" does not exist', "08P01", "FATAL", False, "Create the database"),
-        ("no such user: nobody", "08P01", "FATAL", False, "Check the user"),
+        ("no such user: skyferry", "08P01", "FATAL", False, "Check the user"),
         ("bind message supplies 2 parameters, but prepared statement requires 1", "08P01", "ERROR", False, POOLED),
         ("canceling statement due to lock timeout", "55P03", "ERROR", True, ""),
         ("terminating connection due to idle-session timeout", "57P05", "FATAL", True, ""),

@@ -1,4 +1,4 @@
-"""What is typed as the URL of an object."""
+"""URLs of objects, as people type them."""
 
 from __future__ import annotations
 

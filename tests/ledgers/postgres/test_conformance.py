@@ -14,19 +14,18 @@ from skyferry.testing.servers import PostgresServer
 class TestPostgresLedger(LedgerConformance):
     """The contract."""
 
+    contracted = False
+
     @pytest.fixture
     async def harness(self, postgres_server: PostgresServer) -> AsyncIterator[LedgerHarness]:
         harness = PostgresHarness(postgres_server)
+        if self.contracted:
+            await harness.contract()
         yield harness
         await harness.close()
 
 
-class TestMigratedPostgresLedger(LedgerConformance):
+class TestMigratedPostgresLedger(TestPostgresLedger):
     """The contract, once `skyferry ledger migrate` has applied all contractions."""
 
-    @pytest.fixture
-    async def harness(self, postgres_server: PostgresServer) -> AsyncIterator[LedgerHarness]:
-        harness = PostgresHarness(postgres_server)
-        await harness.contract()
-        yield harness
-        await harness.close()
+    contracted = True

@@ -76,7 +76,7 @@ class Lease:
         task, self._work = self._work, None
         if not self._aborted or task is None:
             return
-        others = task.cancelling() > self._cancelling + 1  # somebody else cancelled it, too
+        others = task.cancelling() > self._cancelling + 1  # there is another reason to cancel it
         task.uncancel()
         if isinstance(error, asyncio.CancelledError) and not others:
             raise Fenced from None

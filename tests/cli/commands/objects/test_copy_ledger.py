@@ -41,9 +41,9 @@ def test_without_a_writable_state_folder_it_copies_all_the_same(
 ) -> None:
     Path("file").write_text("not a folder")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    told = cli("copy", "in", "out")
-    assert (told.code, held("out")) == (0, held("in"))
-    assert "warning: this copy is not remembered: " in told.err
+    result = cli("copy", "in", "out")
+    assert (result.code, held("out")) == (0, held("in"))
+    assert "warning: this copy is not remembered: " in result.err
 
 
 def test_a_relative_state_folder_is_ignored(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_without_its_ledger_it_counts_what_is_there_as_present(cli: Cli, state: 
     before = Path("out/a.txt").stat()
     rmtree(state)
     Path("in/d").write_text("new")
-    told = cli("copy", "in", "out", "--json", *options)
-    found = orjson.loads(told.out)
-    assert (told.code, found["complete"]) == (0, True)
+    result = cli("copy", "in", "out", "--json", *options)
+    found = orjson.loads(result.out)
+    assert (result.code, found["complete"]) == (0, True)
     assert [found["objects"][name] for name in ("listed", "copied", "present")] == [3, 1, 2]
     assert (found["bytes"]["copied"], Path("out/a.txt").stat()) == (3, before)
 
@@ -97,5 +97,5 @@ def test_a_private_folder_with_content_or_in_use_stays(cli: Cli, tmp_path: Path)
 
 def test_a_folder_that_cannot_be_made_is_one_line(cli: Cli) -> None:
     Path("file").write_text("x")
-    told = cli("copy", "in", "file/below/")
-    assert (told.code, told.err.count("\n"), "the folder cannot be created" in told.err) == (2, 1, True)
+    result = cli("copy", "in", "file/below/")
+    assert (result.code, result.err.count("\n"), "the folder cannot be created" in result.err) == (2, 1, True)
