@@ -52,9 +52,10 @@ class LedgerSession:
         """Return the first value of the first row; None if there is none."""
         return await self._connection.fetchval(self._complete(sql), *values)
 
-    async def execute(self, sql: str, *values: Any) -> None:
-        """Run a statement; several without values."""
-        await self._connection.execute(self._complete(sql), *values)
+    async def execute(self, sql: str, *values: Any) -> bool:
+        """Run a statement; several without values. Return False if the last one has changed no row."""
+        tag: str = await self._connection.execute(self._complete(sql), *values)
+        return not tag.endswith(" 0")
 
     def transaction(self) -> Any:
         """Return a context that commits, or rolls back on an exception. A stricter default of the server would abort many."""

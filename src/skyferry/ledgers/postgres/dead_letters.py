@@ -21,6 +21,7 @@ COUNT = load_statements(__package__, "claims.sql")["count"]
 class PostgresDeadLetters:
     """The `DeadLetters` and `LetterLeases` parts of a ledger."""
 
+    owner: str
     _db: LedgerDatabase
     _me: int
 
@@ -89,7 +90,7 @@ class PostgresDeadLetters:
 
     async def _count(self, db: LedgerSession, changes: dict[State, int]) -> None:
         if any(changes.values()):
-            await db.execute(COUNT, self._me, [changes.get(state, 0) for state in STATES])
+            await db.execute(COUNT, self._me, self.owner, [changes.get(state, 0) for state in STATES])
 
 
 async def insert_letters(db: LedgerSession, letters: Sequence[tuple[bytes | None, DeadLetter]]) -> None:

@@ -23,6 +23,7 @@ FIRST = 2**63 - 1  # above every serial
 class PostgresHousekeeping:
     """The `Housekeeping` and `RefusalLog` parts of a ledger."""
 
+    owner: str
     _db: LedgerDatabase
     _me: int
 
@@ -42,7 +43,7 @@ class PostgresHousekeeping:
         locked = [row["id"] for row in await db.fetch(SQL["lock_places"], places)]
         await db.execute(SQL["prune_places"], locked)
         counts = [-len(pruned.get(number, ())) for number in range(len(codec.STATES))]
-        await db.execute(COUNT, self._me, counts)
+        await db.execute(COUNT, self._me, self.owner, counts)
         return -sum(counts)
 
     async def add_refusals(self, refusals: Sequence[Refusal]) -> None:

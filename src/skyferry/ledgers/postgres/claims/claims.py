@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
@@ -36,13 +37,15 @@ class PostgresClaims:
     owner: str
     lease: float
     _db: LedgerDatabase
-    _me: int  # the number of this owner
+    _me: int  # this owner in leases: random, so that a ledger restored from a backup gives it to no other
     _leased: set[int]  # destinations, to be freed at the end
 
     async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
         if not transfers:
             return []
-        answers, leased = await self._db.write(lambda db: _ClaimBatch(self._me, self.lease).run(db, transfers))
+        answers, leased = await self._db.write(
+            lambda db: _ClaimBatch(self._me, self.owner, self.lease).run(db, transfers)
+        )
         self._leased |= leased
         return answers
 
@@ -60,7 +63,7 @@ class PostgresClaims:
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         if not settlements:
             return []
-        answers, freed = await self._db.write(lambda db: SettlementBatch(self._me).run(db, settlements))
+        answers, freed = await self._db.write(lambda db: SettlementBatch(self._me, self.owner).run(db, settlements))
         self._leased -= freed
         return answers
 
@@ -82,7 +85,8 @@ class PostgresClaims:
 
     async def _register(self) -> None:
         """Enter this owner."""
-        self._me = await self._db.write(lambda db: db.fetchval(SQL["enter"], self.owner))
+        self._me = secrets.randbits(62) | 1
+        await self._db.write(lambda db: db.execute(SQL["count"], self._me, self.owner, [0] * len(STATES)))
 
     async def _unregister(self) -> None:
         """Free this owner's leases and roles."""
@@ -100,6 +104,7 @@ class _ClaimBatch:
     """One batch of claims."""
 
     me: int
+    name: str  # of this owner
     lease: float
     added: list[tuple[Any, ...]] = field(default_factory=list)
     taken: dict[bytes, tuple[int, int]] = field(default_factory=dict)  # destination and losses, by transfer
@@ -172,7 +177,8 @@ class _ClaimBatch:
         columns = [list(column) for column in zip(*self.added, strict=True)] or [[]] * 5
         columns[1] = [at.id for at in columns[1]]
         taken = list(self.taken), [place for place, _ in self.taken.values()], [lost for _, lost in self.taken.values()]
-        await db.execute(SQL["claim"], self.me, *columns, *taken, self.counts)
+        if not await db.execute(SQL["claim"], self.me, *columns, *taken, self.counts):
+            await db.execute(SQL["count"], self.me, self.name, self.counts)
         return {at.id for at, _ in self.leased.values()}
 
     async def _lease(self, db: LedgerSession) -> None:

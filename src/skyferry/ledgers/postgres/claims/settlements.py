@@ -32,6 +32,7 @@ class SettlementBatch:
     """One batch of settlements."""
 
     me: int
+    name: str  # of this owner
     settled: list[tuple[Any, ...]] = field(default_factory=list)
     failures: list[tuple[bytes, str]] = field(default_factory=list)
     placements: dict[int, Placement] = field(default_factory=dict)  # by destination
@@ -89,7 +90,7 @@ class SettlementBatch:
         placed = [self.placements.get(at) for at in touched]
         texts = [codec.pack_placement(p) if p else None for p in placed]
         buckets = [p.source.bucket if p and not p.deleted else None for p in placed]
-        await db.execute(
+        known = await db.execute(
             SQL["settle"],
             self.me,
             *_columns(self.settled, 7),
@@ -101,6 +102,8 @@ class SettlementBatch:
             *_columns(self.closed, 2),
             self.counts,
         )
+        if not known:
+            await db.execute(SQL["count"], self.me, self.name, self.counts)
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:

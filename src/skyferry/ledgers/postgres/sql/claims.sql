@@ -1,8 +1,5 @@
 -- Claims, renewals and settlements. Arrays have one element for each item of a batch.
 
--- name: enter
-INSERT INTO @schema.owners (name) VALUES ($1) RETURNING id
-
 -- name: leave
 -- Add the counts of an owner to those of the processes that have ended
 WITH left_over AS (DELETE FROM @schema.owners WHERE id = $1 RETURNING counts)
@@ -95,9 +92,11 @@ UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $17::b
 WHERE id = $1
 
 -- name: count
--- $1 owner, $2 changes of counts
-UPDATE @schema.owners SET counts = ARRAY(SELECT a + b FROM unnest(counts, $2::bigint[]) WITH ORDINALITY AS c (a, b, n) ORDER BY n)
-WHERE id = $1
+-- $1 owner, $2 its name, $3 changes of counts. Enters an owner that is not known, also one that a restored ledger has forgotten
+INSERT INTO @schema.owners AS o (id, name, counts) VALUES ($1, $2, $3)
+ON CONFLICT (id) DO UPDATE SET counts = ARRAY(
+    SELECT a + b FROM unnest(o.counts, excluded.counts) WITH ORDINALITY AS c (a, b, n) ORDER BY n
+)
 
 -- name: free
 -- $1 owner, $2 places
