@@ -11,6 +11,7 @@ import pytest
 from skyferry.clock import SystemClock
 from skyferry.config.load import load
 from skyferry.engine import queue_health
+from skyferry.engine.consume.worker import Worker
 from skyferry.engine.queue_health import MonitoredQueue, QueueWatch
 from skyferry.errors import QueueError
 from skyferry.ports import Depth, Message
@@ -18,6 +19,7 @@ from skyferry.queues.memory import MemoryQueue
 from skyferry.records import Record
 from skyferry.testing.clock import ManualClock
 from skyferry.wiring import build_service
+from skyferry.wiring.service import QUICK_CHECK
 
 FAILURES = 2
 DOWN = "no route to host"
@@ -28,6 +30,31 @@ class Deaf:
 
     def on(self, record: Record) -> None:
         """Ignore a record."""
+
+
+async def test_a_busy_command_looks_rarely_whether_work_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look every 5 ms cost a sixth of the CPU of a copy of large objects. The end is still noticed soon."""
+    clock, looks, busy_for = SystemClock(), [0.0], 1.5
+    began = clock.monotonic()
+    monkeypatch.setattr(Worker, "idle", property(lambda _: clock.monotonic() - began > busy_for))
+    monkeypatch.setattr(QueueWatch, "check", lambda _: looks.append(clock.monotonic() - began))
+    async with build_service(load(None, {}, tmp_path), Deaf(), find=lambda _: []) as service, asyncio.timeout(60):
+        await service.run(until_idle=True)
+    busy = [look for look in looks if look < busy_for]
+    assert len(busy) < 0.9 * busy_for / QUICK_CHECK
+    assert len(looks) - len(busy) <= 3  # it ends after two looks at an idle worker
+
+
+async def test_the_pause_grows_with_the_time_so_far() -> None:
+    watched = Watched()
+    pauses = []
+    for seconds in (0, 1, 1, 6, 100):
+        await watched.clock.advance(seconds)
+        pauses.append(watched.watch.choose_pause(0.005, busy=True))
+    assert pauses == pytest.approx([0.005, 0.01, 0.02, 0.08, 0.1])
+    assert watched.watch.choose_pause(0.005, busy=False) == 0.005
 
 
 class Refusing(MemoryQueue):

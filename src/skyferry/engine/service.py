@@ -372,14 +372,14 @@ class Service:
 
         Raises an error of the ledger or a queue that no waiting heals, because that work can never finish, or as `QueueWatch`.
         """
-        quiet, watch = 0.0, QueueWatch(self._components.queues, self._context.clock)
+        quiet, check, watch = 0.0, self._components.idle_check, QueueWatch(self._components.queues, self._context.clock)
         await read_depths(self._components.queues)
         while quiet < self._patience:
-            await self._context.clock.sleep(self._components.idle_check)
+            await self._context.clock.sleep(watch.choose_pause(check, busy=not self.worker.idle))
             if self._components.health and (failure := self._components.health.find_lasting_error()):
                 raise failure
             watch.check()
-            quiet = quiet + self._components.idle_check if await self._is_idle() else 0.0
+            quiet = quiet + check if await self._is_idle() else 0.0
         if self._components.outbox:
             await self._components.outbox.flush()
         self.drain()
