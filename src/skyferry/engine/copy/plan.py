@@ -18,13 +18,18 @@ from skyferry.engine.copy.strategy import (
 )
 from skyferry.engine.copy.verify import drop_unsupported, find_object, is_supported
 from skyferry.engine.resilience.memory_budget import Reservation
-from skyferry.errors import ObjectNotFound
+from skyferry.errors import ObjectNotFound, Unsupported, VersionChanged
 from skyferry.frozen import dataclass
 from skyferry.model import Change, Checksums, Claim, ObjectMeta, Transfer
 from skyferry.ports import ANY, Clock, ObjectStore, Precondition, Released, Skipped
 from skyferry.routing.routes import Route
 
 AWAY = 10.0  # seconds between looks at a source that is not the one known before
+READS = 10  # of one object whose size changes, in one attempt
+UNNAMED = (
+    "make the service return an ETag that changes with the content (of `rclone serve s3`: --etag-hash), "
+    "or enable versions of the bucket"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ class Planner:
 
     async def _plan_by_read(self, context: CopyContext, memory: Reservation, first: int) -> Plan | Skipped | Released:
         """Read at most `first` bytes. If they are not the whole object, read again knowing its size, or plan parts."""
-        while True:
+        for _ in range(READS):
             await memory.resize(max(first, 1))
             try:
                 got = await context.source.read(context.transfer.source.key, 0, max(first, 1))
@@ -135,6 +140,7 @@ class Planner:
                 return CopyPlan(context, got.meta, when, self._choose_sent(context, got.meta))
             first = got.meta.size
             del got  # its memory is free for the next read
+        raise VersionChanged("the size of the object is another at each read", where=_where(context))
 
     def _choose_sent(self, context: CopyContext, found: ObjectMeta) -> CopyStrategy:
         if context.attempt.uploads.known:  # its parts are used, or aborted
@@ -146,6 +152,8 @@ class Planner:
         self, context: CopyContext, found: ObjectMeta
     ) -> Precondition | UpdatePlan | FolderPlan | Released | Skipped:
         """Return the precondition of a copy of this version, the plan that is enough, or the outcome without either."""
+        if not found.version:  # every later version would look like this one
+            raise Unsupported("the store names no version of the object", where=_where(context), hint=UNNAMED)
         claim, route, traits = context.claim, context.route, context.destination.traits
         decision = decisions.decide_after_look(claim, route, found, self._clock.time())
         if (
@@ -187,6 +195,10 @@ class Planner:
             return DeletePlan(context, decision.when)
         assert isinstance(decision, Skipped)  # a missing object is neither copied nor postponed
         return decision
+
+
+def _where(context: CopyContext) -> str:
+    return f"{context.transfer.source_store} {context.transfer.source.key}"
 
 
 async def check_before_delete(context: CopyContext) -> decisions.Remove | Skipped:

@@ -82,9 +82,13 @@ def find_fault(size: int, sent: Checksums, written: ObjectMeta) -> str:
 
 
 async def refuse_written(store: ObjectStore, key: str, written: ObjectMeta, fault: str) -> None:
-    """Delete what was written, which is not what was sent, and raise ChecksumMismatch. `fault`: see `find_fault`."""
-    with suppress(PreconditionFailed):  # it has been replaced already
-        await delete_version(store, key, written.version)
+    """Delete what was written, which is not what was sent, and raise ChecksumMismatch. `fault`: see `find_fault`.
+
+    An answer without a version may come from another server, and nothing has been written: then nothing is deleted.
+    """
+    if written.version:
+        with suppress(PreconditionFailed):  # it has been replaced already
+            await delete_version(store, key, written.version)
     raise ChecksumMismatch(
         f"{fault} of the object written is not that of the bytes sent",
         where=f"{store.name} {key}",

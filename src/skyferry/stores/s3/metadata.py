@@ -17,6 +17,7 @@ from skyferry.regex import compile_lazily
 from skyferry.stores.checks import suggest_handling
 
 META = "x-amz-meta-"
+EMPTY = '""'
 HEADERS = {  # field of Attributes -> header
     "content_type": "content-type",
     "content_encoding": "content-encoding",
@@ -69,8 +70,12 @@ def _read_version(headers: Mapping[str, str]) -> tuple[str, bool]:
 
 
 def quote_etag(etag: str) -> str:
-    """Return an ETag in quotes, which some services omit, in headers or in listings. One form makes them comparable."""
-    return f'"{etag}"' if etag and not etag.startswith('"') else etag
+    """Return an ETag in quotes, which some services omit, in headers or in listings. One form makes them comparable.
+
+    An empty one, as of `rclone serve s3` without a hash, names no version. A proxy that changes nothing else may make one weak.
+    """
+    etag = etag.removeprefix("W/")
+    return f'"{etag}"' if etag and not etag.startswith('"') else etag if etag != EMPTY else ""
 
 
 def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = False) -> ObjectMeta:
