@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from skyferry.errors import InvalidKey, ObjectNotFound, PreconditionFailed
+from skyferry.errors import InvalidKey, ObjectNotFound, PreconditionFailed, StoreError
 from skyferry.ports import Precondition
 
 # Bytes of UTF-8, at S3 and Cloud Storage. Azure counts characters; Skyferry applies the same limit everywhere.
 KEY_MAX = 1024
+OTHER_SERVER = "check whether another server answers at this endpoint"
 
 
 def check_key(key: str, store: str) -> None:
@@ -20,6 +21,15 @@ def check_key(key: str, store: str) -> None:
         raise InvalidKey("the key is no Unicode", where=store) from broken
     if not 0 < size <= KEY_MAX:
         raise InvalidKey(f"a key has 1 to {KEY_MAX} bytes, this one {size}", where=f"{store} {key}")
+
+
+@contextmanager
+def translate_malformed(store: str) -> Iterator[None]:
+    """Turn what a malformed answer raises where it is parsed into StoreError."""
+    try:
+        yield
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as broken:
+        raise StoreError("the answer cannot be read", where=store, hint=OTHER_SERVER) from broken
 
 
 @contextmanager

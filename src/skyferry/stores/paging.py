@@ -10,11 +10,20 @@ class PageGuard:
 
     def __init__(self, store: str) -> None:
         self._store, self._token, self._first = store, "", ""
+        self._pages, self._kept = 0, 1  # of the pages, that with this number is compared with all after it
 
     def turn(self, token: str, first: str) -> str:
         """Return `token`, which requests the next page; `first` names the first item of this page. Raise StoreError."""
         if token and (token == self._token or (first and first == self._first)):
             hint = "check whether a proxy or the service itself loses the continuation token"
             raise StoreError("the listing repeats a page", where=self._store, hint=hint)
-        self._token, self._first = token, first
+        self._pages += 1
+        if self._pages == self._kept:  # then the next power of two: this finds a cycle of any length (R. Brent, 1980)
+            self._token, self._first, self._kept = token, first, 2 * self._kept
         return token
+
+
+def outside(key: str, prefix: str, store: str) -> StoreError:
+    """Return the error for a key that was not asked for. What follows the prefix in it would be another key."""
+    hint = "check whether a proxy or the service itself ignores the prefix"
+    return StoreError(f"the listing has {key!r}, which does not begin with {prefix!r}", where=store, hint=hint)

@@ -66,3 +66,21 @@ async def test_an_object_that_has_another_size_at_each_read_is_not_read_for_ever
     with pytest.raises(VersionChanged, match="another at each read"):
         await bench.run()
     assert bench.budget._used == 0
+
+
+async def test_a_source_that_ends_earlier_than_it_said_leaves_no_shorter_object() -> None:
+    """The parts would be proven one by one, and their source declares no digest of the whole."""
+
+    class Cut(MemoryStore):
+        async def read(self, key: str, start: int, length: int, *, version: str = "") -> ObjectData:
+            got = await super().read(key, start, length, version=version)
+            cut = got.data[:100] if start else got.data
+            return ObjectData(replace(got.meta, checksums=Checksums(), attributes=Attributes()), cut)
+
+    bench = Bench()
+    await bench.put(bytes(3 * PART))
+    bench.stores["s"] = Cut("s", bench.clock, bench.source.bucket)
+    with pytest.raises(VersionChanged):
+        await bench.run()
+    assert not bench.destination.bucket.objects
+    assert not bench.destination.bucket.uploads

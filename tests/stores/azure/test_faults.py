@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import pytest
+from tests.stores.scripted_server import serve_script, write_answer
 
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -20,6 +22,7 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums, Part, Upload
 from skyferry.ports import ANY, Precondition
+from skyferry.stores.azure.client import AzureOptions
 from skyferry.stores.azure.store import AzureStore
 from skyferry.testing.servers import Azurite
 from skyferry.testing.servers.azure import AzurePlace
@@ -217,3 +220,27 @@ async def test_a_commit_that_is_replaced_at_once_was_made(broken: Broken) -> Non
     upload, parts = await broken.upload(DATA)
     broken.proxy.plan(Fault("HEAD", status=412, headers={"x-ms-error-code": "ConditionNotMet"}))
     assert (await broken.store.finish_upload(upload, parts, compute_digests(DATA))).size == len(DATA)
+
+
+@pytest.mark.parametrize(
+    ("name", "when", "said"),
+    [("q/b", "Mon, 30 Nov 2026 09:00:00 GMT", "does not begin with 'p/'"), ("p/b", "yesterday", "cannot be read")],
+)
+async def test_an_object_that_was_not_asked_for_ends_the_listing(
+    broken: Broken, name: str, when: str, said: str
+) -> None:
+    """What follows the prefix in its name would be another key: `copy --delete` would delete it."""
+    blob = f"<Blob><Name>{name}</Name><Properties><Last-Modified>{when}</Last-Modified></Properties></Blob>"
+    page = f"<EnumerationResults><Blobs>{blob}</Blobs><NextMarker/></EnumerationResults>"
+    broken.proxy.plan(Fault("GET", status=200, body=page.encode()))
+    with pytest.raises(StoreError, match=said):
+        assert [meta.key async for meta in broken.store.list("p/")] == []
+
+
+async def test_an_answer_to_a_head_without_a_length_is_no_empty_blob() -> None:
+    """A proxy that compresses removes it. No emulator does: this server is a script."""
+    async with serve_script(lambda *_: write_answer(200, length=None, etag='"1"')) as (url, _):
+        store = AzureStore("azure", "container", AzureOptions(f"{url}/account"), fixed_credentials(""))
+        with pytest.raises(StoreError, match="how large"):
+            await store.head("k")
+        await store.close()

@@ -143,3 +143,13 @@ async def test_a_listing_that_begins_again_is_an_error(broken: Broken) -> None:
         broken.proxy.plan(Fault("GET", status=200, body=page))
     with pytest.raises(StoreError, match="repeats a page"):
         assert [meta.key async for meta in broken.store.list()] == []
+
+
+@pytest.mark.parametrize(
+    ("item", "said"), [(b'{"name": "q/b"}', "does not begin with 'p/'"), (b"{}", "be read"), (b"7", "be read")]
+)
+async def test_an_object_that_was_not_asked_for_ends_the_listing(broken: Broken, item: bytes, said: str) -> None:
+    """What follows the prefix in its name would be another key: `copy --delete` would delete it."""
+    broken.proxy.plan(Fault("GET", status=200, body=b'{"kind": "storage#objects", "items": [%s]}' % item))
+    with pytest.raises(StoreError, match=said):
+        assert [meta.key async for meta in broken.store.list("p/")] == []

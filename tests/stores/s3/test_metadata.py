@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyferry.clouds.http import seconds
-from skyferry.errors import Unsupported
+from skyferry.clouds.http import HttpResponse, seconds
+from skyferry.errors import StoreError, Unsupported
 from skyferry.model import Attributes, Checksums
 from skyferry.stores.s3.metadata import S3Version, attributes, checksums, content_range, decode, encode, write_headers
 
@@ -104,7 +104,10 @@ def test_a_version_is_a_version_id_and_an_etag(text: str, pin: S3Version) -> Non
 
 
 def test_ranges_and_dates_that_make_no_sense_are_not_believed() -> None:
-    assert content_range({"content-range": "bytes 5-9/100"}, 5) == (5, 100)
-    assert content_range({"content-range": "bytes */100"}, 5) == (0, 5)
+    assert content_range(HttpResponse(206, {"content-range": "bytes 5-9/100"}, bytes(5))) == (5, 100)
+    assert content_range(HttpResponse(200, {"content-length": "5"}, bytes(5))) == (0, 5)
+    assert content_range(HttpResponse(206, {"content-range": "bytes 0--1/0"}, b"")) == (0, 0)  # Azurite
+    with pytest.raises(StoreError, match="how large"):
+        content_range(HttpResponse(206, {"content-range": "bytes */100"}, bytes(5)))
     assert seconds("Thu, 01 Jan 1970 00:00:07 GMT") == 7.0
     assert seconds("") == seconds("yesterday") == 0.0

@@ -11,7 +11,8 @@ from skyferry.errors import StoreError
 from skyferry.model import UNPLAIN, Checksums, ObjectMeta, Position
 from skyferry.stores.azure.client import AzureClient, AzureOptions
 from skyferry.stores.azure.metadata import quote_etag
-from skyferry.stores.paging import PageGuard
+from skyferry.stores.checks import translate_malformed
+from skyferry.stores.paging import PageGuard, outside
 from skyferry.stores.s3.metadata import from_base64
 
 
@@ -34,7 +35,12 @@ class Listing:
             document = (await self._client.send("GET", query=query)).xml()
             if document.find("Blobs") is None:  # must not pass for an empty container
                 raise StoreError("the answer is no listing; check whether another server answers at this endpoint")
-            yield [found for each in document.iterfind("Blobs/Blob") if (found := _meta(each))]
+            with translate_malformed(self._client.name):
+                page = [found for each in document.iterfind("Blobs/Blob") if (found := _meta(each))]
+            for found in page:
+                if not found.key.startswith(prefix):
+                    raise outside(found.key, prefix, self._client.name)
+            yield page
             marker = document.find("NextMarker")
             if marker is None:  # empty on the last page
                 raise StoreError("the listing does not say whether it goes on", where=self._client.name)

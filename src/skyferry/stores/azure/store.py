@@ -24,7 +24,7 @@ from skyferry.stores.azure.listing import Listing
 from skyferry.stores.azure.metadata import AzureVersion, meta, parse_write, write_headers
 from skyferry.stores.azure.upload import AzureUploads
 from skyferry.stores.checks import check_key, translate_absence
-from skyferry.stores.s3.metadata import content_range, from_base64
+from skyferry.stores.s3.metadata import content_length, content_range, from_base64
 
 SEGMENTS_MAX = 254
 # "Naming and Referencing Containers, Blobs, and Metadata", Azure Storage REST API. Azure turns a backslash into a
@@ -60,7 +60,7 @@ class AzureStore:
             answer = await self._client.send("GET", key, query=pin.query, headers=headers, limit=wanted, accept=(416,))
         if answer.status == 416:
             return await self._past_the_end(key, start, pin)
-        begin, size = content_range(answer.headers, len(answer.body))
+        begin, size = content_range(answer)
         if begin != start or len(answer.body) != min(wanted, size - start):
             raise ConnectionLost(f"{len(answer.body)} of {length} bytes arrived", where=self._client.where(key))
         found = meta(key, answer.headers, size, ranged=answer.status == 206)
@@ -157,7 +157,7 @@ class AzureStore:
 
     async def _look(self, key: str, pin: AzureVersion) -> tuple[ObjectMeta, HttpResponse]:
         answer = await self._client.send("HEAD", key, query=pin.query, headers=pin.reading)
-        return meta(key, answer.headers, int(answer.headers.get("content-length", "0"))), answer
+        return meta(key, answer.headers, content_length(answer)), answer
 
     @contextmanager
     def _pinned(self, key: str, pin: AzureVersion) -> Iterator[None]:

@@ -21,9 +21,10 @@ from typing import Any, TypeVar
 from skyferry.crcs import combine_crc32c
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, SkyferryError, StoreError, Unsupported, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
+from skyferry.stores.checks import translate_malformed
 from skyferry.stores.gcs.client import GcsClient
 from skyferry.stores.gcs.metadata import FIELDS, STANDARD, attributes, meta, resource, to_hex
-from skyferry.stores.paging import PageGuard
+from skyferry.stores.paging import PageGuard, outside
 from skyferry.tasks.group import TaskGroup
 
 SCRATCH = ".skyferry-uploads/"  # this store hides keys with this prefix
@@ -134,9 +135,13 @@ class GcsUploads:
             if not isinstance(page, dict) or page.get("kind") != "storage#objects":  # must not pass for an empty bucket
                 raise StoreError("the answer is no listing; check whether another server answers at this endpoint")
             items = page.get("items", [])
+            with translate_malformed(self._client.where("")):
+                names = [item["name"] for item in items]
+                if other := next((name for name in names if not name.startswith(prefix)), None):
+                    raise outside(other, prefix, self._client.where(""))
             for item in items:
                 yield item
-            if not (token := pages.turn(page.get("nextPageToken", ""), items[0]["name"] if items else "")):
+            if not (token := pages.turn(page.get("nextPageToken", ""), names[0] if names else "")):
                 return
             asked["pageToken"] = token
 

@@ -12,6 +12,7 @@ from skyferry.clouds.http import parse_xml
 from skyferry.errors import StoreError, Unsupported
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.regex import compile_lazily
+from skyferry.stores.checks import OTHER_SERVER
 from skyferry.stores.s3.metadata import quote_etag
 
 _PREFIX = compile_lazily(rb"<Prefix>.*?</Prefix>", re.DOTALL)
@@ -30,19 +31,22 @@ def parse_listing(body: bytes) -> ElementTree.Element:
 
 
 def parse_objects(listing: ElementTree.Element) -> Iterator[ObjectMeta]:
-    """Return the objects of a page, in its order."""
+    """Return the objects of a page, in its order. Raise StoreError for one without a key, a time or a whole size."""
     decode = key_decoder(listing)
-    for fields in _rows(listing, "Contents"):
-        modified = datetime.fromisoformat(fields["LastModified"]).timestamp()
-        yield ObjectMeta(
-            key=decode(fields.get("Key", "")),
-            size=int(fields.get("Size") or 0),
-            version=quote_etag(fields.get("ETag", "")),
-            modified=modified,
-            position=Position.at(int(modified * 1e9)),
-            checksums=_NO_CHECKSUMS,
-            attributes=_NO_ATTRIBUTES,
-        )
+    try:
+        for fields in _rows(listing, "Contents"):
+            modified = datetime.fromisoformat(fields["LastModified"]).timestamp()
+            yield ObjectMeta(
+                key=decode(fields["Key"]),
+                size=int(fields.get("Size") or 0),
+                version=quote_etag(fields.get("ETag", "")),
+                modified=modified,
+                position=Position.at(int(modified * 1e9)),
+                checksums=_NO_CHECKSUMS,
+                attributes=_NO_ATTRIBUTES,
+            )
+    except (KeyError, OverflowError, ValueError) as broken:
+        raise StoreError("an object of the listing cannot be read", hint=OTHER_SERVER) from broken
 
 
 def key_decoder(listing: ElementTree.Element) -> Callable[[str], str]:

@@ -9,14 +9,18 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from skyferry.clouds.http import seconds
-from skyferry.errors import Unsupported
+from skyferry.clouds.http import HttpResponse, seconds
+from skyferry.errors import StoreError, Unsupported
 from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
 from skyferry.regex import compile_lazily
 from skyferry.stores.checks import suggest_handling
 
 META = "x-amz-meta-"
+UNSIZED, PROXY = (
+    "the answer does not say how large the object is",
+    "check whether a proxy removes Content-Length or Content-Range",
+)
 EMPTY = '""'
 HEADERS = {  # field of Attributes -> header
     "content_type": "content-type",
@@ -30,7 +34,8 @@ HEADERS = {  # field of Attributes -> header
 }
 CHECKSUMS = {name: f"x-amz-checksum-{name}" for name in ("crc32c", "crc64nvme", "sha256")}  # in order of preference
 _MD5 = compile_lazily(r'"?([0-9a-f]{32})"?')
-_RANGE = compile_lazily(r"bytes (\d+)-\d+/(\d+)")
+# An object has less than 2^63 bytes. `0--1/0` is Azurite's range of an empty blob.
+_RANGE = compile_lazily(r"bytes (\d{1,18})--?\d{1,18}/(\d{1,18})")
 _TOKEN = compile_lazily(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, 5.6.2
 
 
@@ -117,10 +122,25 @@ def _parse_date(date: str) -> tuple[float, Position]:
     return modified, Position.at(int(modified * 1e9))
 
 
-def content_range(headers: Mapping[str, str], length: int) -> tuple[int, int]:
-    """Return the offset of the body and the size of the object. Without a range the body is all of it: `length` bytes."""
-    given = _RANGE.fullmatch(headers.get("content-range", ""))
-    return (int(given[1]), int(given[2])) if given else (0, length)
+def content_range(answer: HttpResponse) -> tuple[int, int]:
+    """Return the offset of the body and the size of the object. Without a range the body is all of it.
+
+    Raise StoreError if the answer to a GET does not say them: a part of an object must not pass for the whole, nor a body that
+    ends with its connection.
+    """
+    headers = answer.headers
+    if given := _RANGE.fullmatch(headers.get("content-range", "")):
+        return int(given[1]), int(given[2])
+    if answer.status == 200 and ("content-length" in headers or "transfer-encoding" in headers):
+        return 0, len(answer.body)
+    raise StoreError(UNSIZED, hint=PROXY)
+
+
+def content_length(answer: HttpResponse, default: str = "") -> int:
+    """Return the size of the object from the answer to a HEAD. Raise StoreError without one."""
+    if not (said := answer.headers.get("content-length", default)):
+        raise StoreError(UNSIZED, hint=PROXY)
+    return int(said)
 
 
 def checksums(headers: Mapping[str, str], *, ranged: bool = False) -> Checksums:

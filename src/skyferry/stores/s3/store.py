@@ -10,19 +10,36 @@ from functools import partial
 from skyferry.bodies import StreamedBody
 from skyferry.clouds.credentials import S3Provider
 from skyferry.clouds.http import HttpResponse
-from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
+from skyferry.errors import (
+    ConnectionLost,
+    InvalidKey,
+    ObjectNotFound,
+    PreconditionFailed,
+    StoreError,
+    Unsupported,
+    VersionChanged,
+)
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, CopySource, ObjectData, Part, Precondition, Upload
 from skyferry.ports.inspection import BucketFacts
-from skyferry.stores.checks import check_key, translate_absence
-from skyferry.stores.paging import PageGuard
+from skyferry.stores.checks import OTHER_SERVER, check_key, translate_absence
+from skyferry.stores.paging import PageGuard, outside
 from skyferry.stores.s3.client import S3Client, S3Options
 from skyferry.stores.s3.copy import S3Copies
 from skyferry.stores.s3.delete import delete_kept
 from skyferry.stores.s3.errors import InvalidArgument, name_storage_class
 from skyferry.stores.s3.inspection import inspect
 from skyferry.stores.s3.listing import next_marker, parse_listing, parse_objects
-from skyferry.stores.s3.metadata import CHECKSUMS, S3Version, content_range, meta, parse_write, to_base64, write_headers
+from skyferry.stores.s3.metadata import (
+    CHECKSUMS,
+    S3Version,
+    content_length,
+    content_range,
+    meta,
+    parse_write,
+    to_base64,
+    write_headers,
+)
 from skyferry.stores.s3.upload import S3Uploads
 
 _NOTHING = nullcontext()
@@ -60,7 +77,7 @@ class S3Store:
             raise (VersionChanged(where=self._client.where(key)) if pin.version_id else gone) from gone
         if answer.status == 416:
             return await self._past_the_end(key, start, pin)
-        begin, size = content_range(answer.headers, len(answer.body))
+        begin, size = content_range(answer)
         if begin != start or len(answer.body) != min(max(length, 1), size - start):
             raise ConnectionLost(f"{len(answer.body)} of {length} bytes arrived", where=self._client.where(key))
         found = meta(key, answer.headers, size, ranged=True)
@@ -153,6 +170,8 @@ class S3Store:
             first = ""
             for found in parse_objects(page):
                 first = first or found.key
+                if not found.key.startswith(prefix):
+                    raise outside(found.key, prefix, self.name)
                 if found.key > after:
                     yield found
             token = pages.turn(next_marker(page, "NextContinuationToken", self.name), first)
@@ -218,19 +237,22 @@ class S3Store:
         """
         headers = {**self._service.asking, **pin.headers}
         ranged = {**headers, "range": "bytes=0-0"}
+        empty = ""
         if self._service.asking:
             answer = await self._client.send("HEAD", key, query=pin.query, headers=headers, accept=range(300, 500))
-            if answer.status >= 300:
+            if answer.status >= 300 or "content-length" not in answer.headers:
                 answer = await self._client.send("GET", key, query=pin.query, headers=ranged, limit=1)
         else:
             try:
                 answer = await self._client.send("GET", key, query=pin.query, headers=ranged, limit=1, accept=(416,))
-                unread = answer.status == 416  # it is empty
+                unread = answer.status == 416
+                empty = "0" if unread else ""
             except (Unsupported, ConnectionLost):  # it is archived, or its bytes are lost: it can still be replaced
                 unread = True
             if unread:
                 answer = await self._client.send("HEAD", key, query=pin.query, headers=headers)
-        _, size = content_range(answer.headers, int(answer.headers.get("content-length", "0")))
+        ranged_answer = answer.status == 206 or "content-range" in answer.headers
+        size = content_range(answer)[1] if ranged_answer else content_length(answer, empty)
         return meta(key, answer.headers, size, ranged=answer.status == 206), answer
 
     async def _past_the_end(self, key: str, start: int, pin: S3Version) -> ObjectData:
@@ -247,9 +269,12 @@ class S3Store:
         """Add the checksums and tags that the answer to a range omits."""
         if found.checksums == Checksums() and self._service.checksums:
             try:
-                found, answer = await self._look(found.key, S3Version.parse(found.version))
+                looked, answer = await self._look(found.key, S3Version.parse(found.version))
             except (PreconditionFailed, ObjectNotFound) as changed:
                 raise VersionChanged(where=self._client.where(found.key)) from changed
+            if looked.size != found.size:
+                raise StoreError("the store reports two sizes of one version", where=self._client.where(found.key))
+            found = looked
         return await self._tagged(found, answer)
 
     async def _tagged(self, found: ObjectMeta, answer: HttpResponse) -> ObjectMeta:
@@ -257,6 +282,8 @@ class S3Store:
             return found
         query = {"tagging": "", **S3Version.parse(found.version).query}
         document = (await self._client.send("GET", found.key, query=query)).xml()
+        if not document.tag.endswith("Tagging"):
+            raise StoreError("the answer has no tags", where=self._client.where(found.key), hint=OTHER_SERVER)
         tags = {tag.findtext("{*}Key", ""): tag.findtext("{*}Value", "") for tag in document.iterfind(".//{*}Tag")}
         return replace(found, attributes=replace(found.attributes, tags=tags))
 

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from xml.etree.ElementTree import Element
 
 from skyferry import crcs
 from skyferry.clouds.http import seconds
-from skyferry.errors import ChecksumMismatch, ObjectNotFound, UploadGone
+from skyferry.errors import ChecksumMismatch, ObjectNotFound, StoreError, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import Part, Upload
+from skyferry.stores.checks import OTHER_SERVER, translate_malformed
 from skyferry.stores.paging import PageGuard
 from skyferry.stores.s3.client import S3Client
 from skyferry.stores.s3.errors import translate_error
@@ -21,6 +23,7 @@ from skyferry.stores.s3.listing import key_decoder, next_marker, parse_listing
 from skyferry.stores.s3.metadata import (
     CHECKSUMS,
     S3Version,
+    content_length,
     from_base64,
     meta,
     parse_write,
@@ -51,7 +54,8 @@ class S3Uploads:
         if kind := self._service.upload_checksum:
             headers |= {"x-amz-checksum-algorithm": "CRC32C", "x-amz-checksum-type": kind}
         answer = await self._client.send("POST", key, query={"uploads": ""}, headers=headers)
-        upload_id = answer.xml().findtext("{*}UploadId", "")
+        if not (upload_id := answer.xml().findtext("{*}UploadId", "")):  # a part would replace the object
+            raise StoreError("the answer names no upload", where=self._client.where(key), hint=OTHER_SERVER)
         return Upload(upload_id, key, size, part_size, attributes, seconds(answer.headers.get("date", "")))
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
@@ -98,6 +102,8 @@ class S3Uploads:
         document = answer.xml()
         if document.tag.endswith("Error"):  # S3 sends status 200 before the completion ends
             raise translate_error(answer, self._client.where(upload.key))
+        if not document.tag.endswith("Result"):  # and the object that is there may be another one
+            raise StoreError("the answer names no object", where=self._client.where(upload.key), hint=OTHER_SERVER)
         said = {header: document.findtext(f"{{*}}{element}", "") for element, header in _ATTESTED.items()}
         made = parse_write(upload.key, {**answer.headers, **said}, upload.size, upload.attributes)
         if not S3Version.parse(made.version).etag:  # Ceph 16 omits it
@@ -121,11 +127,8 @@ class S3Uploads:
                 document = (await self._client.send("GET", upload.key, query=query)).xml()
             except ObjectNotFound as gone:  # the answer of Ceph
                 raise UploadGone(where=gone.where) from gone
-            for part in document.iterfind("{*}Part"):
-                number = int(part.findtext("{*}PartNumber", "0"))
-                crc32c = from_base64(part.findtext("{*}ChecksumCRC32C", ""))
-                offset, size = (number - 1) * upload.part_size, int(part.findtext("{*}Size", "0"))
-                found.append(Part(number, offset, size, part.findtext("{*}ETag", ""), crc32c))
+            with translate_malformed(self._client.where(upload.key)):
+                found.extend(_part(upload, part) for part in document.iterfind("{*}Part"))
             more = document.findtext("{*}IsTruncated", "") == "true"
             marker = pages.turn(document.findtext("{*}NextPartNumberMarker", ""), "") if more else ""
         return found
@@ -141,7 +144,8 @@ class S3Uploads:
             decode = key_decoder(document)
             for each in document.iterfind("{*}Upload"):
                 key, id_ = decode(each.findtext("{*}Key", "")), each.findtext("{*}UploadId", "")
-                started = datetime.fromisoformat(each.findtext("{*}Initiated", ""))
+                with translate_malformed(self._client.name):
+                    started = datetime.fromisoformat(each.findtext("{*}Initiated", ""))
                 yield Upload(id_, key, 0, 0, started_at=started.timestamp())
             marker = None
             if after := next_marker(document, "NextKeyMarker", self._client.name):
@@ -155,7 +159,7 @@ class S3Uploads:
         answer = await self._client.send("HEAD", made.key, query=pin.query, accept=(404,))
         if answer.status == 404:
             return made
-        found = meta(made.key, answer.headers, int(answer.headers["content-length"]))
+        found = meta(made.key, answer.headers, content_length(answer))
         return replace(made, size=found.size, version=found.version, modified=found.modified, position=found.position)
 
     async def _made_before(self, upload: Upload, checksums: Checksums) -> ObjectMeta:
@@ -167,6 +171,13 @@ class S3Uploads:
         if answer.status == 404 or not ours or not proven:
             raise UploadGone(where=self._client.where(upload.key))
         return replace(found, attributes=upload.attributes)
+
+
+def _part(upload: Upload, part: Element) -> Part:
+    """Parse one part of a listing."""
+    number, size = int(part.findtext("{*}PartNumber", "0")), int(part.findtext("{*}Size", "0"))
+    crc32c = from_base64(part.findtext("{*}ChecksumCRC32C", ""))
+    return Part(number, (number - 1) * upload.part_size, size, part.findtext("{*}ETag", ""), crc32c)
 
 
 def _document(parts: Sequence[Part], *, checked: bool) -> bytes:

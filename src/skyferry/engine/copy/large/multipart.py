@@ -19,7 +19,7 @@ from skyferry.engine.copy.large.resuming import MultipartPlan, abort_upload, mer
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.copy.verify import digests_to_verify
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.errors import ChecksumMismatch, Fenced, SkyferryError, StoreError, UploadGone
+from skyferry.errors import ChecksumMismatch, Fenced, SkyferryError, StoreError, UploadGone, VersionChanged
 from skyferry.frozen import dataclass
 from skyferry.model import Checksums, Part, Progress, Upload
 from skyferry.ports import Offload
@@ -169,6 +169,8 @@ class _SentParts(_Parts):
         found, old = self._found, self._known.get(number)
         start = (number - 1) * self._upload.part_size
         got = await self._source.read(found.key, start, length, version=found.version)
+        if len(got.data) != length:  # the store gives another size than when it was looked at
+            raise VersionChanged(where=f"{self._source.name} {found.key}")
         crc = await self._digests.add(number, got.data)
         if old is None:
             self._attempt.ensure_lease_held()
