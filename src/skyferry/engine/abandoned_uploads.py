@@ -57,7 +57,7 @@ async def abort_abandoned_uploads(
 
 
 async def abort_listed_uploads(
-    ledger: UploadLedger, name: str, store: ObjectStore, older_than: float, clock: Clock, *, dry_run: bool = False
+    ledger: UploadLog, name: str, store: ObjectStore, older_than: float, *, dry_run: bool = False
 ) -> list[AbandonedUpload]:
     """Abort only the uploads that both the ledger, under `name`, and this store list: `name` may mean another store there."""
     listed = {upload.id async for upload in store.uploads()}

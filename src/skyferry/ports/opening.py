@@ -40,7 +40,7 @@ class QueueContext:
     workspace: Path
     clock: Clock
     owner: str  # the name of this process in leases
-    on_health: Callable[[SkyferryError | None], None]  # see `Health.hear`
+    on_health: Callable[[SkyferryError | None], None]  # see `Health.record_use`
     credentials: Any = field(default=None, repr=False)
     region: str = ""
 

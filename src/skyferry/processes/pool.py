@@ -99,10 +99,6 @@ class WorkerPool:
         """Return nothing: each child is a worker that lists its own."""
         return []
 
-    def has(self, transfer_id: str) -> bool:
-        """Return False: which transfers are in flight, the leases of the ledger show."""
-        return False
-
     def oldest(self) -> dict[str, float]:
         """Return the time of the oldest unsettled event in flight, by route (seconds since 1970)."""
         return merge_oldest(report.oldest for report in self.reports)

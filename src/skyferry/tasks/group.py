@@ -15,7 +15,7 @@ class TaskGroup(asyncio.TaskGroup):
     """A group of asyncio whose failures do not change the `cancelling()` of the task that waits for it.
 
     In Python 3.11 and 3.12, a task that fails while the group is being left cancels the waiting task, and nothing takes this
-    request back: `__aexit__` calls `uncancel` only before it waits. `Lease.run` then takes its own request for that of another.
+    request back: `__aexit__` calls `uncancel` only before it waits. `Lease` then takes its own request for that of another.
     So this group waits as a part of its body.
     """
 

@@ -57,7 +57,7 @@ class Opener:
     folders: Mapping[str, FolderIdentity] = field(default_factory=dict)  # of stores whose folder no other replaces
     destinations: Mapping[str, KnownDestination] = field(default_factory=dict)  # those that the ledger knows, by store
     on_refused: Callable[[str, SkyferryError], None] = lambda name, error: None  # called with errors of credentials
-    on_health: Callable[[str, SkyferryError | None], None] = lambda queue, error: None  # see `Health.hear`
+    on_health: Callable[[str, SkyferryError | None], None] = lambda queue, error: None  # see `Health.record_use`
     identities: Identities = field(default_factory=Identities)
 
     async def ledger(self, *, reads: bool = False) -> Ledger:

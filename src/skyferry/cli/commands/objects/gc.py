@@ -11,7 +11,6 @@ from skyferry.cli.arguments import object_urls
 from skyferry.cli.arguments.options import ConfigFile, Json, Workspace, parse_span
 from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
-from skyferry.clock import SystemClock
 
 if TYPE_CHECKING:
     from skyferry.cli.arguments.object_urls import ObjectLocation
@@ -99,9 +98,7 @@ async def _abort_copies(
         for ledger_settings in copy_ledgers.find_ledgers(copy_ledgers.find_folder(settings, os.environ)):
             kept = settings.model_copy(update={"ledger": ledger_settings})
             async with resources.open_ledger(kept) as ledger:
-                found += await abort_listed_uploads(
-                    ledger, "destination", store, older_than, SystemClock(), dry_run=dry_run
-                )
+                found += await abort_listed_uploads(ledger, "destination", store, older_than, dry_run=dry_run)
     return found
 
 
