@@ -18,15 +18,18 @@ async def run_all(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     return _raise_first(await _gather(calls))
 
 
-async def receive_rest(receive: Callable[[int], Awaitable[list[T]]], limit: int, batch: int) -> list[T]:
-    """Return further messages, up to `limit` in all, after a receive of `batch` that succeeded and was full.
+async def receive_rest(first: list[T], receive: Callable[[int], Awaitable[list[T]]], limit: int, batch: int) -> list[T]:
+    """Return `first`, the messages of one receive, and, if it was a full `batch`, further ones, up to `limit` in all.
 
     A QueueError counts as no messages: raising it would lose those received before. If the failure lasts, the next receive
     raises it.
     """
+    if len(first) < batch:
+        return first
     sizes = [min(batch, limit - start) for start in range(batch, limit, batch)]
     results = await _gather([partial(receive, size) for size in sizes])
-    return [one for found in _raise_first([r for r in results if not isinstance(r, QueueError)]) for one in found]
+    rest = _raise_first([r for r in results if not isinstance(r, QueueError)])
+    return [*first, *(one for found in rest for one in found)]
 
 
 async def _gather(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BaseException]:

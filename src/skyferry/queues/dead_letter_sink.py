@@ -42,9 +42,9 @@ def _outgoing(letter: DeadLetter) -> Outgoing:
         SOURCE: letter.source,
         STORY: _story(letter),
     }
-    told = tuple((name, _short(value)) for name, value in added.items() if value)
+    own = tuple((name, _short(value)) for name, value in added.items() if value)
     death = f"{letter.id}-{letter.at!r}"  # a second death is another message
-    return Outgoing(letter.body, (*told, *strip_own(letter.attributes)), dedup_id=death)
+    return Outgoing(letter.body, (*own, *strip_own(letter.attributes)), dedup_id=death)
 
 
 def _story(letter: DeadLetter) -> str:

@@ -150,14 +150,14 @@ def _rings(routes: Sequence[Numbered], valid: ValidDocument, document: Document)
         with suppress(ValueError):  # reported by another check
             places[name] = StoreLocation.of(store, valid.settings.workspace)
     all_of_them = [route for _, route in routes]
-    told = 0
+    reported = 0
     for ring in find_rings(all_of_them, places):
-        if told == RINGS_MAX:
+        if reported == RINGS_MAX:
             break
         members = [all_of_them[i] for i in ring.routes]
         index = routes[max(ring.routes)][0]
         if len(members) == 1 and (
-            members[0].source == members[0].destination or _told(("routes", index, "to"), document)
+            members[0].source == members[0].destination or _is_reported(("routes", index, "to"), document)
         ):
             continue  # already reported
         why = f"takes its own copies again: {ring.describe(all_of_them)}"
@@ -167,14 +167,14 @@ def _rings(routes: Sequence[Numbered], valid: ValidDocument, document: Document)
                 next(routes[i][0] for i in ring.routes if all_of_them[i].allow_loopback),
                 "allow_loopback",
             )
-            told += 1
+            reported += 1
             document.fault(
                 place,
                 why,
                 "Remove allow_loopback: with ring: allow, an object does not return to a store where it has been.",
             )
         elif silent := [i for i in ring.routes if all_of_them[i].ring != "allow"]:
-            told += 1
+            reported += 1
             names = " and ".join(all_of_them[i].name for i in sorted(silent))
             hint = (
                 f"Exclude the copies with a filter; or set ring: allow of {names}, if the stores are to be kept alike."
@@ -187,12 +187,12 @@ def _rings(routes: Sequence[Numbered], valid: ValidDocument, document: Document)
 def _deletes_in_a_ring(ring: Sequence[Numbered], document: Document) -> None:
     for index, route in ring:
         place = ("routes", index, "deletes")
-        if route.deletes == "propagate" and not _told(place, document):
+        if route.deletes == "propagate" and not _is_reported(place, document):
             why = "deletes reach copies only: an object that is deleted at a copy stays at its origin, and comes back"
             document.warn(place, why, "Delete objects at the store where they were written last.")
 
 
-def _told(place: Place, document: Document) -> bool:
+def _is_reported(place: Place, document: Document) -> bool:
     return any(found.where == format_place(place) for found in (*document.faults, *document.warnings))
 
 

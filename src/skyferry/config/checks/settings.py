@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from skyferry.config.checks import clouds as cloud_checks
 from skyferry.config.checks import namesakes
-from skyferry.config.checks import notifications as telling
+from skyferry.config.checks import notifications as notification_checks
 from skyferry.config.checks import regions as region_checks
 from skyferry.config.checks import routes as route_checks
 from skyferry.config.checks.validate import ValidDocument
@@ -35,7 +35,7 @@ def check_settings(valid: ValidDocument, document: Document) -> None:
     _databases(valid, document)
     _server(valid.settings.server, document)
     _push(valid, document)
-    telling.check_notifications(valid, document)
+    notification_checks.check_notifications(valid, document)
     limits = valid.settings.limits
     if limits.memory < 2 * limits.part_size:
         least = 2 * limits.part_size

@@ -23,17 +23,19 @@ class ListeningPlan:
 
 
 def plan_listening(
-    route: RouteSettings, told: tuple[Notice, ...] | Unknown, queues: Mapping[str, QueueFacts | Unknown]
+    route: RouteSettings, notices: tuple[Notice, ...] | Unknown, queues: Mapping[str, QueueFacts | Unknown]
 ) -> ListeningPlan:
     """Choose the queues that the bucket notifies; if unknown, all reachable ones and a key of the route."""
     reached = {name: facts for name, facts in queues.items() if not isinstance(facts, Unknown)}
-    if not isinstance(told, Unknown):
-        heard = [(name, notice) for name, facts in reached.items() for notice in told if is_notified(facts, notice)]
-        if heard:
-            notice = next((notice for _, notice in heard if notice.created), heard[0][1])
-            names = list(dict.fromkeys(name for name, _ in heard))
+    if not isinstance(notices, Unknown):
+        notified = [
+            (name, notice) for name, facts in reached.items() for notice in notices if is_notified(facts, notice)
+        ]
+        if notified:
+            notice = next((notice for _, notice in notified if notice.created), notified[0][1])
+            names = list(dict.fromkeys(name for name, _ in notified))
             return ListeningPlan(names, KeyShape(notice.prefix, notice.suffix), notice.deleted)
-        if all(notice.direct for notice in told) and all(isinstance(q.address, str) for q in reached.values()):
+        if all(notice.direct for notice in notices) and all(isinstance(q.address, str) for q in reached.values()):
             return ListeningPlan()
     return ListeningPlan(list(reached), key_shapes(route.filter)[0])
 

@@ -17,7 +17,7 @@ TRY = "Run with --events to try it with a canary."
 
 
 def check_notifications(
-    route: RouteSettings, told: tuple[Notice, ...] | Unknown, queues: Queues, endpoints: Sequence[str]
+    route: RouteSettings, notices: tuple[Notice, ...] | Unknown, queues: Queues, endpoints: Sequence[str]
 ) -> Iterator[Check]:
     """`endpoints` are the names of the push endpoints."""
     place = CheckSubject("route", route.name)
@@ -25,21 +25,25 @@ def check_notifications(
         said = "no queue at a cloud brings its events, so only submitted ones arrive"
         yield place.unknown("notified", said, "Add a queue or a push endpoint that the bucket can notify.")
         return
-    if isinstance(told, Unknown):
-        yield place.unknown("notified", told, TRY)
+    if isinstance(notices, Unknown):
+        yield place.unknown("notified", notices, TRY)
         return
-    if not told:
+    if not notices:
         yield place.wrong("notified", "the bucket has no notification", f"Let it notify a queue: {HOW}.")
         return
-    heard = {notice: name for notice in told if (name := _queue(notice, queues))}
-    if not heard:
-        yield _unheard(place, told, queues, endpoints)
+    notified = {notice: name for notice in notices if (name := _queue(notice, queues))}
+    if not notified:
+        yield _explain_no_queue(place, notices, queues, endpoints)
         return
-    names = ", ".join(dict.fromkeys(heard.values()))
-    yield _covered(place, "notified", key_shapes(route.filter), [n for n in heard if n.created], list(heard), names)
+    names = ", ".join(dict.fromkeys(notified.values()))
+    yield _covered(
+        place, "notified", key_shapes(route.filter), [n for n in notified if n.created], list(notified), names
+    )
     if route.deletes == "propagate":
-        yield _covered(place, "deletes", key_shapes(route.filter), [n for n in heard if n.deleted], list(heard), names)
-    yield from (_sender(place, name, queues) for name in dict.fromkeys(heard.values()))
+        yield _covered(
+            place, "deletes", key_shapes(route.filter), [n for n in notified if n.deleted], list(notified), names
+        )
+    yield from (_sender(place, name, queues) for name in dict.fromkeys(notified.values()))
 
 
 def is_notified(facts: QueueFacts | Unknown, notice: Notice) -> bool:
@@ -52,12 +56,14 @@ def _queue(notice: Notice, queues: Queues) -> str:
     return next((name for name, facts in queues.items() if is_notified(facts, notice)), "")
 
 
-def _unheard(place: CheckSubject, told: Sequence[Notice], queues: Queues, endpoints: Sequence[str]) -> Check:
-    targets = ", ".join(dict.fromkeys(notice.target for notice in told))
+def _explain_no_queue(
+    place: CheckSubject, notices: Sequence[Notice], queues: Queues, endpoints: Sequence[str]
+) -> Check:
+    targets = ", ".join(dict.fromkeys(notice.target for notice in notices))
     if endpoints:
         said = f"it notifies {targets}; whether that pushes to {', '.join(endpoints)} is not visible from here"
         return place.unknown("notified", said, "Write an object, and look at `skyferry transfers`.")
-    if any(not notice.direct for notice in told):
+    if any(not notice.direct for notice in notices):
         return place.unknown(
             "notified", f"it notifies {targets}; whether a queue is behind that is not visible from here", TRY
         )
@@ -75,19 +81,19 @@ def _covered(
     place: CheckSubject,
     check: str,
     wanted: Sequence[KeyShape],
-    telling: Sequence[Notice],
+    notices: Sequence[Notice],
     all_: Sequence[Notice],
     names: str,
 ) -> Check:
     """Check that one notification covers each shape of key."""
-    if not telling:
+    if not notices:
         said = ", ".join(dict.fromkeys(event for notice in all_ for event in notice.events))
         words = "deletes" if check == "deletes" else "all created objects"
         return place.wrong(check, f"{names} is only notified of {said}", f"Let the bucket notify it of {words}: {HOW}.")
-    hidden = next((shape for shape in wanted if not any(_within(shape, notice) for notice in telling)), None)
+    hidden = next((shape for shape in wanted if not any(_within(shape, notice) for notice in notices)), None)
     if hidden is None:
         return place.ok(check, names)
-    filters = " or ".join(f"{notice.prefix}*{notice.suffix}" for notice in telling)
+    filters = " or ".join(f"{notice.prefix}*{notice.suffix}" for notice in notices)
     said = f"{names} is only notified of {filters}, but the route accepts {hidden.prefix}*{hidden.suffix}"
     return place.wrong(check, said, "Widen the filter of the notification, or narrow that of the route.")
 

@@ -143,16 +143,13 @@ class AzureQueue:
             raise QueueError("it is closed", where=self.name)
 
     async def _take(self, limit: int) -> list[Message]:
-        batch = await self._get(min(limit, BATCH))
-        if len(batch) == BATCH and limit > BATCH:
-            batch += await receive_rest(self._get, limit, BATCH)
-        return batch
+        return await receive_rest(await self._get(min(limit, BATCH)), self._get, limit, BATCH)
 
     async def _get(self, limit: int) -> list[Message]:
         now = self._clock.time()
         seconds = str(math.ceil(self.lease))
         answer = await self._ask("GET", "/messages", {"numofmessages": str(limit), "visibilitytimeout": seconds})
-        found = [_message(told, now + self.lease) for told in self._xml(answer).iter("QueueMessage")]
+        found = [_message(entry, now + self.lease) for entry in self._xml(answer).iter("QueueMessage")]
         for lease in [one for one, (_, until) in self._held.items() if until <= now]:
             del self._held[lease]
         self._held.update((_lease(m), (m.receipt, m.lease_until)) for m in found)
@@ -225,14 +222,14 @@ def _lease(message: Message) -> tuple[str, str]:
     return message.id, message.receipt
 
 
-def _message(told: ElementTree.Element, until: float) -> Message:
-    body, attributes = unwrap(told.findtext("MessageText") or "")
+def _message(entry: ElementTree.Element, until: float) -> Message:
+    body, attributes = unwrap(entry.findtext("MessageText") or "")
     return Message(
-        id=told.findtext("MessageId", ""),
+        id=entry.findtext("MessageId", ""),
         body=body,
-        receipt=told.findtext("PopReceipt", ""),
-        attempt=int(told.findtext("DequeueCount", "1")),
-        enqueued_at=parsedate_to_datetime(told.findtext("InsertionTime", "")).timestamp(),
+        receipt=entry.findtext("PopReceipt", ""),
+        attempt=int(entry.findtext("DequeueCount", "1")),
+        enqueued_at=parsedate_to_datetime(entry.findtext("InsertionTime", "")).timestamp(),
         lease_until=until,
         attributes=attributes,
     )

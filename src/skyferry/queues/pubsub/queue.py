@@ -305,23 +305,23 @@ class PubSubQueue:
     async def _part(self, function: OnIds, part: list[str], done: Callable[[str], None]) -> set[str]:
         lost: set[str] = set()
         for _ in range(TRIES):
-            told = await self._client.call(partial(_told, function, part))
-            for one in set(part) - set(told):
+            failed = await self._client.call(partial(_find_failures, function, part))
+            for one in set(part) - set(failed):
                 done(one)
-            lost |= {one for one, what in told.items() if what.startswith("PERMANENT")}
-            part = [one for one in part if told.get(one, "").startswith("TRANSIENT")]
+            lost |= {one for one, what in failed.items() if what.startswith("PERMANENT")}
+            part = [one for one in part if failed.get(one, "").startswith("TRANSIENT")]
             if not part:
                 return lost
         raise QueueError("acknowledgements fail temporarily", where=self.name)
 
 
-async def _told(function: OnIds, ids: list[str], metadata: Metadata, timeout: float) -> Mapping[str, str]:
+async def _find_failures(function: OnIds, ids: list[str], metadata: Metadata, timeout: float) -> Mapping[str, str]:
     """Return the failure of each ack id, as an exactly-once subscription reports it; {} = none."""
     try:
         await function(ids, metadata, timeout)
     except GoogleAPICallError as error:
-        told = {i: str(what) for each in error.details for i, what in dict(getattr(each, "metadata", {})).items()}
-        found = {i: what for i, what in told.items() if i in ids}
+        failed = {i: str(what) for each in error.details for i, what in dict(getattr(each, "metadata", {})).items()}
+        found = {i: what for i, what in failed.items() if i in ids}
         if not found:
             raise
         return found

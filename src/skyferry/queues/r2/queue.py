@@ -119,10 +119,7 @@ class R2Queue:
         return self._held.get(message.receipt, 0.0) > self._clock.time()
 
     async def _take(self, limit: int) -> list[Message]:
-        batch = await self._pull(min(limit, BATCH))
-        if len(batch) == BATCH and limit > BATCH:
-            batch += await receive_rest(self._pull, limit, BATCH)
-        return batch
+        return await receive_rest(await self._pull(min(limit, BATCH)), self._pull, limit, BATCH)
 
     async def _pull(self, limit: int) -> list[Message]:
         now = self._clock.time()
@@ -150,24 +147,24 @@ class R2Queue:
         return name
 
 
-def _message(told: dict[str, Any], until: float) -> Message:
-    body, attributes = unwrap(_body(told))
+def _message(entry: dict[str, Any], until: float) -> Message:
+    body, attributes = unwrap(_body(entry))
     own = dict(attributes).get(ID, "")
     return Message(
-        id=own or str(told["id"]),
+        id=own or str(entry["id"]),
         body=body,
-        receipt=str(told["lease_id"]),
-        attempt=int(told.get("attempts", 1)),
-        enqueued_at=int(told.get("timestamp_ms", 0)) / 1000,
+        receipt=str(entry["lease_id"]),
+        attempt=int(entry.get("attempts", 1)),
+        enqueued_at=int(entry.get("timestamp_ms", 0)) / 1000,
         lease_until=until,
         attributes=tuple(pair for pair in attributes if pair[0] != ID),
     )
 
 
-def _body(told: dict[str, Any]) -> str:
+def _body(entry: dict[str, Any]) -> str:
     """Return the body as it was sent."""
-    text = str(told.get("body", ""))
-    if (told.get("metadata") or {}).get("CF-Content-Type") not in ENCODED:
+    text = str(entry.get("body", ""))
+    if (entry.get("metadata") or {}).get("CF-Content-Type") not in ENCODED:
         return text
     try:
         return base64.b64decode(text, validate=True).decode("utf-8", "surrogateescape")

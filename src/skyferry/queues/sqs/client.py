@@ -114,16 +114,16 @@ def _find_expiry(answer: HttpResponse) -> Expiry:
 
 def code(answer: HttpResponse) -> str:
     """Return the code of an error, the same for all dialects of the service."""
-    told = _document(answer).get("__type", "") or answer.headers.get("x-amzn-query-error", "").partition(";")[0]
-    short = re.split(r"[#.]", str(told))[-1]
+    name = _document(answer).get("__type", "") or answer.headers.get("x-amzn-query-error", "").partition(";")[0]
+    short = re.split(r"[#.]", str(name))[-1]
     return ALIASES.get(short, short)
 
 
 def refused(answer: HttpResponse, where: str) -> QueueError:
     """Translate an error."""
     document, name = _document(answer), code(answer)
-    told = str(document.get("message") or document.get("Message") or f"HTTP {answer.status}")
-    text = told.partition("\n")[0]  # the rest is the text to sign, which contains the token
+    full = str(document.get("message") or document.get("Message") or f"HTTP {answer.status}")
+    text = full.partition("\n")[0]  # the rest is the text to sign, which contains the token
     message = f"{name}: {text}" if name else text
     return QueueError(message, where=where, hint=HINTS.get(name, ""))
 

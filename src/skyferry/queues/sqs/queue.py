@@ -82,9 +82,7 @@ class SqsQueue:
             batch = await self._first(min(limit, BATCH), left)
             if batch or self._ended.is_set() or self._clock.monotonic() >= deadline:
                 break
-        if len(batch) == BATCH and limit > BATCH:
-            batch += await receive_rest(partial(self._poll, wait=0, lease=int(self.lease)), limit, BATCH)
-        return batch
+        return await receive_rest(batch, partial(self._poll, wait=0, lease=int(self.lease)), limit, BATCH)
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         """See `EventQueue`. A message at the end of its 12 hours is lost."""
@@ -127,7 +125,7 @@ class SqsQueue:
         answers = await self._batches("SendMessageBatch", [self._entry(m) for m in messages])
         failed = [a for a in answers if "MessageId" not in a]
         if failed:
-            raise QueueError(_told(failed[0]), where=self.name, hint=f"{len(failed)} messages were not sent")
+            raise QueueError(_explain(failed[0]), where=self.name, hint=f"{len(failed)} messages were not sent")
         return [a["MessageId"] for a in answers]
 
     async def depth(self) -> Depth:
@@ -216,7 +214,7 @@ class SqsQueue:
             MessageAttributeNames=["All"],
         )
         now = self._clock.time() if wait else sent
-        found = [_message(told, now + lease) for told in answer.get("Messages", [])]
+        found = [_message(entry, now + lease) for entry in answer.get("Messages", [])]
         for receipt in [r for r, until in self._leases.items() if until <= now]:
             del self._leases[receipt]
         self._leases.update((message.receipt, message.lease_until) for message in found)
@@ -252,7 +250,7 @@ class SqsQueue:
             open_entries = [n for n in open_entries if _may_pass(answers[n])]
             if not open_entries:
                 return answers
-        raise QueueError(_told(answers[open_entries[0]]), where=self.name)
+        raise QueueError(_explain(answers[open_entries[0]]), where=self.name)
 
     async def _batch(
         self, operation: str, entries: dict[int, dict[str, Any]], done: Callable[[int], None]
@@ -280,17 +278,17 @@ def _remaining(message: Message, lease: float, now: float) -> int:
     return int(message.lease_until - lease + HOLD - now)
 
 
-def _message(told: dict[str, Any], until: float) -> Message:
-    body, _ = unwrap(told["Body"])
-    system = told.get("Attributes", {})
+def _message(entry: dict[str, Any], until: float) -> Message:
+    body, _ = unwrap(entry["Body"])
+    system = entry.get("Attributes", {})
     return Message(
-        id=told["MessageId"],
+        id=entry["MessageId"],
         body=body,
-        receipt=told["ReceiptHandle"],
+        receipt=entry["ReceiptHandle"],
         attempt=int(system.get("ApproximateReceiveCount", 1)),
         enqueued_at=int(system.get("SentTimestamp", 0)) / 1000,
         lease_until=until,
-        attributes=_incoming(told.get("MessageAttributes", {})),
+        attributes=_incoming(entry.get("MessageAttributes", {})),
     )
 
 
@@ -310,9 +308,9 @@ def _outgoing(attributes: Pairs) -> dict[str, dict[str, str]]:
 
 def _incoming(attributes: dict[str, dict[str, str]]) -> Pairs:
     """Return the attributes by name; binary ones stay in base64."""
-    told = {n: v.get("StringValue", v.get("BinaryValue", "")) for n, v in attributes.items()}
-    told.update(_rest(told.pop(REST, "")))
-    return tuple(sorted(told.items()))
+    found = {n: v.get("StringValue", v.get("BinaryValue", "")) for n, v in attributes.items()}
+    found.update(_rest(found.pop(REST, "")))
+    return tuple(sorted(found.items()))
 
 
 def _rest(text: str) -> dict[str, str]:
@@ -343,5 +341,5 @@ def _may_pass(answer: dict[str, Any]) -> bool:
     return "Code" in answer and not answer.get("SenderFault") and not _GONE.search(str(answer["Code"]))
 
 
-def _told(answer: dict[str, Any]) -> str:
+def _explain(answer: dict[str, Any]) -> str:
     return f"{answer.get('Code', '')}: {answer.get('Message', 'no answer')}"

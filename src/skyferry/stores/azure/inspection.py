@@ -62,8 +62,8 @@ def _kept(headers: Mapping[str, str]) -> str:
 
 def namespace(account: Mapping[str, str], options: AzureOptions) -> tuple[Wrong, ...]:
     """Compare the settings with the account's kind of namespace; `account` are headers of Get Account Information."""
-    told = account.get("x-ms-is-hns-enabled", "")
-    if not told or (told == "true") is options.hierarchical:
+    hierarchical = account.get("x-ms-is-hns-enabled", "")
+    if not hierarchical or (hierarchical == "true") is options.hierarchical:
         return ()
     said = FLAT if options.hierarchical else NAMESPACE
-    return (Wrong(said, f"set the store's `hierarchical: {told}`"),)
+    return (Wrong(said, f"set the store's `hierarchical: {hierarchical}`"),)

@@ -56,13 +56,13 @@ async def _bucket(client: GcsClient) -> dict[str, Any]:
 
 async def _allowed(client: GcsClient) -> frozenset[str]:
     query = {"permissions": list(PERMISSIONS)}
-    told = (await client.send("GET", f"{_path(client)}/iam/testPermissions", query=query)).json()
-    return frozenset(PERMISSIONS[name] for name in told.get("permissions", ()) if name in PERMISSIONS)
+    answer = (await client.send("GET", f"{_path(client)}/iam/testPermissions", query=query)).json()
+    return frozenset(PERMISSIONS[name] for name in answer.get("permissions", ()) if name in PERMISSIONS)
 
 
 async def _notices(client: GcsClient) -> tuple[Notice, ...]:
-    told = (await client.send("GET", f"{_path(client)}/notificationConfigs")).json()
-    return tuple(_notice(each) for each in told.get("items", ()))
+    answer = (await client.send("GET", f"{_path(client)}/notificationConfigs")).json()
+    return tuple(_notice(each) for each in answer.get("items", ()))
 
 
 def _notice(config: dict[str, Any]) -> Notice:

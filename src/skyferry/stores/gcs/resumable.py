@@ -197,5 +197,5 @@ class GcsResumable:
 
 def _kept(answer: HttpResponse) -> int:
     """Return how many bytes from the start are stored; 0 without the header."""
-    told = _KEPT.fullmatch(answer.headers.get("range", ""))
-    return int(told[1]) + 1 if told else 0
+    kept = _KEPT.fullmatch(answer.headers.get("range", ""))
+    return int(kept[1]) + 1 if kept else 0

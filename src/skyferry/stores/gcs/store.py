@@ -233,9 +233,9 @@ class GcsStore:
             except* SkyferryError as failed:
                 raise failed.exceptions[0] from failed
             answer, found = sent.result(), look.result()
-            told = self._of_range(key, answer, start, length)
-            if told is None and found.size <= start:
+            meta = self._of_range(key, answer, start, length)
+            if meta is None and found.size <= start:
                 return answer, found
-            if told is not None and (told.version, told.size) == (found.version, found.size):
+            if meta is not None and (meta.version, meta.size) == (found.version, found.size):
                 return answer, found
         raise VersionChanged("the object is overwritten too often", where=self._client.where(key))
