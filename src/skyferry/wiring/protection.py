@@ -22,6 +22,7 @@ from skyferry.retry import Backoff
 from skyferry.wiring.identities import identify_stores
 
 if TYPE_CHECKING:
+    from skyferry.engine.context import EngineContext
     from skyferry.wiring.opener import Opener
 
 EACH = 128 * 2**10  # bytes of memory of a transfer with its two connections, with TLS
@@ -99,6 +100,16 @@ def build_protection(
         policy=RequestPolicy(settings.limits.request_timeout, retry.request_tries, backoff),
         limits=_build_rates(settings, store, clock, shared),
     )
+
+
+def build_protections(settings: Settings, context: EngineContext, shared: FleetLimits | None) -> dict[str, Protection]:
+    """Build the protections of all stores that have a breaker, by store."""
+    return {
+        store: build_protection(
+            settings, store, breaker, context.observer, context.clock, context.limits.get(store), shared
+        )
+        for store, breaker in context.breakers.items()
+    }
 
 
 def find_most_transfers(limits: LimitSettings) -> int:

@@ -54,7 +54,7 @@ from skyferry.wiring.opener import Opener
 from skyferry.wiring.protection import (
     build_breakers,
     build_limits,
-    build_protection,
+    build_protections,
     build_shared,
     find_most_transfers,
 )
@@ -84,6 +84,9 @@ class SourceContext:
     specials: SpecialReports  # hears of what is neither a file nor a folder
 
 
+FindSources = Callable[[SourceContext], Sequence[EventSource]]
+
+
 class WorkerProcesses(WorkLoop, Protocol):
     """Other processes that do the work."""
 
@@ -98,7 +101,7 @@ async def build_service(
     observer: Observer,
     sampled: Callable[[Status], None] = lambda status: None,
     *,
-    find: Callable[[SourceContext], Sequence[EventSource]] | None = None,
+    find: FindSources | None = None,
     ledger: Ledger | None = None,
     queues: Sequence[EventQueue] = (),
     create: bool = False,
@@ -116,14 +119,14 @@ async def build_service(
     of one that is `expected`, by store.
     With `on_wait`, a ledger whose server does not answer is waited for; it is called with each error.
     """
-    clock, health = SystemClock(), Health(observer)
-    specials = SpecialReports(observer)
+    clock, health, specials = SystemClock(), Health(observer), SpecialReports(observer)
+    missing = BucketNotFound if find else FolderMissing  # a command ends; a service waits
     opener = Opener(
         settings,
         clock,
         on_unreadable=partial(_unreadable, observer),
         on_special=specials.found,
-        missing=BucketNotFound if find else FolderMissing,  # a command ends; a service waits
+        missing=missing,
         folders=expected,
         on_refused=partial(_refused, observer),
         on_health=health.record_use,
@@ -132,13 +135,12 @@ async def build_service(
     settings = opener.settings
     memory = ledger or await _open_ledger(opener, health, on_wait)
     await remember_stores(memory, settings)
-    known = await find_moved_stores(memory, settings)
-    routes = Routes(settings, {} if find else mark_stores(settings), known)
+    routes = Routes(settings, {} if find else mark_stores(settings), await find_moved_stores(memory, settings))
     filled = {} if find else await known_destinations(memory, settings, routes, create=create)
     opener = replace(opener, destinations=filled)
+    shared = None if find else build_shared(settings, memory, clock, observer)  # a command works for itself
     used = {s for route in routes for s in (route.source_store, route.store)}
-    inner = await guard_regions({s: opener.store(s) for s in used}, settings, clock, observer)
-    shared = build_shared(settings, memory, clock, observer) if find is None else None  # a command works for itself
+    guarded = await guard_regions({s: opener.store(s) for s in used}, settings, clock, observer)
     context = EngineContext(
         ledger=memory,
         routes={route.name: route for route in routes},
@@ -148,47 +150,28 @@ async def build_service(
         observer=observer,
         limits=build_limits(settings.limits, sorted(used), clock),
     )
-    fleet = FleetMembership(memory, clock, observer, alone=find is not None)
-    folders: Mapping[str, KnownFolder] = {}
-    find_sources = find
-    if find_sources is None:
-        from skyferry.wiring.folders import find_folders, watch_folders  # only the service watches
-
-        folders, find_sources = find_folders(settings, routes, context.ledger), watch_folders
-    protections = {
-        s: build_protection(settings, s, context.breakers[s], observer, clock, context.limits.get(s), shared)
-        for s in used
-    }
-    stores = {s: protect_store(inner[s], protections[s]) for s in used}
+    protections = build_protections(settings, context, shared)
+    stores = {s: protect_store(guarded[s], protections[s]) for s in used}
     received = queues or [opener.queue(q.name) for q in settings.queues]
     if not (find or helpers or ledger):
         await report_unsafe_servers(opener, received, observer)
     monitored = [MonitoredQueue(queue, clock) for queue in received]
+    shares = monitored if queues else [_share(queue, helpers, settings, clock) for queue in monitored]
     reader = EventReader(routes)
-    redrive = RedriveQueue(context.ledger, clock, settings.ledger.lease)
-    taken: list[EventQueue] = [
-        *(
-            InterceptingQueue(
-                queue if queues else _share(queue, helpers, settings, clock), context.ledger, context.reporter
-            )
-            for queue in monitored
-        ),
-        redrive,
-    ]
+    folders, find_sources = ({}, find) if find else _find_folders(settings, routes, memory)
     copier = _copier(settings, stores, clock, folders)
-    own = Worker(context, reader, copier, taken, _worker_policy(settings))
-    worker = pool or own
+    own = Worker(context, reader, copier, _list_taken(shares, settings, context), _worker_policy(settings))
+    fleet = FleetMembership(memory, clock, observer, alone=find is not None)
+    sources = SourceContext(settings, routes, context, stores, monitored[0], fleet, folders, specials)
     service = Service(
         ServiceComponents(
             context=context,
             fleet=fleet,
-            worker=worker,
+            worker=pool or own,
             reader=reader,
             queues=monitored,
             stores=list(stores.values()),
-            sources=()
-            if helpers
-            else find_sources(SourceContext(settings, routes, context, stores, monitored[0], fleet, folders, specials)),
+            sources=() if helpers else find_sources(sources),
             waiting=lambda: {s: p.limits.waiting if p.limits else 0 for s, p in protections.items()},
             sampled=sampled,
             retention=settings.ledger.retention,
@@ -208,9 +191,7 @@ async def build_service(
             shared=shared,
         )
     )
-    for route in routes:
-        if lost := find_losses(stores[route.source_store], stores[route.store]):
-            observer.on(Record("route.metadata_lost", route=route.name, store=route.store, message="; ".join(lost)))
+    _report_losses(routes, stores, observer)
     try:
         yield service
     finally:
@@ -249,6 +230,25 @@ def _share(queue: EventQueue, helpers: int, settings: Settings, clock: Clock) ->
     """Let one of several processes take its share of a queue on this machine. Receives at a cloud are small anyway."""
     url = next(QueueUrl.parse(each.url) for each in settings.queues if each.name == queue.name)
     return EvenShares(queue, helpers, clock) if helpers and not url.at_a_cloud else queue
+
+
+def _list_taken(shares: Sequence[EventQueue], settings: Settings, context: EngineContext) -> list[EventQueue]:
+    """Return the queues that the worker receives from, with that of redriven dead letters."""
+    redrive = RedriveQueue(context.ledger, context.clock, settings.ledger.lease)
+    return [*(InterceptingQueue(queue, context.ledger, context.reporter) for queue in shares), redrive]
+
+
+def _find_folders(settings: Settings, routes: Routes, ledger: Ledger) -> tuple[Mapping[str, KnownFolder], FindSources]:
+    """Return the watched folders, by store, and the function that makes sources of them."""
+    from skyferry.wiring.folders import find_folders, watch_folders  # only the service watches
+
+    return find_folders(settings, routes, ledger), watch_folders
+
+
+def _report_losses(routes: Routes, stores: Mapping[str, ObjectStore], observer: Observer) -> None:
+    for route in routes:
+        if lost := find_losses(stores[route.source_store], stores[route.store]):
+            observer.on(Record("route.metadata_lost", route=route.name, store=route.store, message="; ".join(lost)))
 
 
 def find_losses(source: ObjectStore, destination: ObjectStore) -> list[str]:
