@@ -70,7 +70,7 @@ def _policy(share: IdentityAccess, needs: RequiredAccess) -> Policy:
         commands.insert(0, OUTBOUND)
     sources = [arn(s, "s3", f":::{s.url.bucket}") for s in needs.stores if s.read and s.settings.service == "aws"]
     for queue in share.queues:
-        if sources and queue.told:
+        if sources and queue.notified:
             documents[f"policy of {queue.what}"] = notified = _notified(queue, sources)
             commands.append(queue_policy_command(queue, notified))
     if _elsewhere(share):  # without IAM, no command of AWS applies

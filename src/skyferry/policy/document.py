@@ -52,7 +52,7 @@ class Policy:
     documents: Mapping[str, Json]  # by title, in the form of the cloud
     commands: tuple[str, ...] = ()  # of the cloud's command line, which apply the documents, in order
     notes: tuple[str, ...] = ()  # limits of the documents, and their reasons
-    told: frozenset[str] = frozenset()  # the documents that the commands contain in full
+    inlined: frozenset[str] = frozenset()  # the documents that the commands contain in full
 
     @property
     def placeholders(self) -> dict[str, str]:

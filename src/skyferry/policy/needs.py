@@ -53,7 +53,7 @@ class QueueAccess:
     name: str
     where: ResolvedQueue
     sent: bool = False  # and into this one messages are put
-    told: bool = True  # buckets send their events to it
+    notified: bool = True  # buckets send their events to it
 
     @property
     def url(self) -> QueueUrl:
@@ -142,7 +142,7 @@ def required_access(settings: Settings, *, submit: bool = False, doctor: bool = 
         if _has_policy(queue)
     )
     if letters and _has_policy(letters):  # taken from by `dead-letters redrive --from-queue`
-        queues = (*queues, QueueAccess(letters.name, resolve_queue(letters), sent=True, told=False))
+        queues = (*queues, QueueAccess(letters.name, resolve_queue(letters), sent=True, notified=False))
     return RequiredAccess(tuple(s for s in stores if s.url.at_a_cloud and (s.read or s.written)), queues)
 
 

@@ -136,7 +136,7 @@ def redrive(
         _report_redrive(asyncio.run(redrive_from_queue(at, narrowed, ids, limit)), json)
         return
     where = options.select(None, reason)
-    require_selection(ids, all_, where, Filter())
+    require_selection(ids, all_, where != Filter())
     count = query_ledger(at, lambda ledger: _redrive(ledger, where, ids))
     report_count(count, "dead letter", "redriven", json)
 
@@ -156,7 +156,7 @@ def discard(
     JSON: `count`. Exit code 1 if there were none.
     """
     where = options.select(None, reason)
-    require_selection(ids, all_, where, Filter())
+    require_selection(ids, all_, where != Filter())
     if not yes:
         if not sys.stdin.isatty():
             raise click.BadParameter("confirmation is not possible without a terminal: give --yes")

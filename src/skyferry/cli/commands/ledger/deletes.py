@@ -107,7 +107,7 @@ def approve(
     JSON: `count`. Exit code 1 if there were none.
     """
     where = options.select(None)
-    require_selection(ids, all_, where, HeldFilter(None))
+    require_selection(ids, all_, where != HeldFilter(None))
     count = query_ledger(at, lambda ledger: _approve_deletes(ledger, where, ids))
     report_count(count, "delete", "approved", json)
 
@@ -127,7 +127,7 @@ def reject(
     JSON: `count`. Exit code 1 if there were none.
     """
     where = options.select(None)
-    require_selection(ids, all_, where, HeldFilter(None))
+    require_selection(ids, all_, where != HeldFilter(None))
     count = query_ledger(at, lambda ledger: _reject_deletes(ledger, where, ids))
     report_count(count, "delete", "rejected", json)
 

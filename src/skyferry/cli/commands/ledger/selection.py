@@ -26,7 +26,6 @@ ID_LENGTH = 32
 PAGE = 1000
 CANDIDATES = 5  # shown of an ambiguous abbreviation
 T = TypeVar("T")
-F = TypeVar("F")
 
 Ids = Annotated[
     list[str] | None,
@@ -102,13 +101,12 @@ async def complete_ids(
     return [found[text][0] if len(found.get(text, ())) == 1 else text for text in given] if given else None
 
 
-def require_selection(ids: list[str] | None, everything: bool, where: F, empty: F) -> F:
-    """Return `where`. Raises BadParameter if nothing narrows the selection and --all is not given, or --all contradicts IDs."""
+def require_selection(ids: list[str] | None, everything: bool, narrowed: bool) -> None:
+    """Raise BadParameter if IDs, --all and options (`narrowed`) select nothing, or if --all contradicts IDs."""
     if ids and everything:
         raise click.BadParameter("--all contradicts IDs: give one of them")
-    if not (ids or everything or where != empty):
+    if not (ids or everything or narrowed):
         raise click.BadParameter("the selection is empty: give IDs, options that narrow it, or --all")
-    return where
 
 
 def report_count(number: int, noun: str, done: str, json: bool) -> None:

@@ -127,7 +127,7 @@ async def _find_rejected_keys(store: ObjectStore, scratch: str, keys: Sequence[s
 
 
 async def _clean(store: ObjectStore, scratch: str) -> None:
-    """Delete everything that the cases have written, and close the store."""
+    """Delete everything that the cases have written."""
     if store.traits.listed_uploads:
         for upload in [upload async for upload in store.uploads(scratch)]:
             await store.abort_upload(upload)
@@ -141,7 +141,6 @@ async def _clean(store: ObjectStore, scratch: str) -> None:
     async with asyncio.TaskGroup() as tasks:
         for key in keys:
             tasks.create_task(delete(key))
-    await store.close()
 
 
 def _name_missing_bucket(store: StoreSettings) -> StoreSettings | None:

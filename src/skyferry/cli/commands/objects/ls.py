@@ -110,18 +110,18 @@ async def _find_first(listing: AsyncIterator[ObjectMeta], count: int) -> list[Ob
 
 
 def _print_object(meta: ObjectMeta) -> None:
-    output.print_lines(f"{output.format_size(meta.size):>10}  {output.format_time(meta.modified)}  {_escape(meta.key)}")
+    output.print_lines(
+        f"{output.format_size(meta.size):>10}  {output.format_time(meta.modified)}  {output.escape_control(meta.key)}"
+    )
 
 
 def _print_long(meta: ObjectMeta) -> None:
     modified = output.format_timestamp(meta.modified)
-    output.print_lines(f"{meta.size:>14}  {modified}  {_escape(meta.version)}  {_escape(meta.key)}")
+    output.print_lines(
+        f"{meta.size:>14}  {modified}  {output.escape_control(meta.version)}  {output.escape_control(meta.key)}"
+    )
 
 
 def _print_json(meta: ObjectMeta) -> None:
     modified = output.format_timestamp(meta.modified)
     output.print_json({"key": meta.key, "size": meta.size, "version": meta.version, "modified": modified})
-
-
-def _escape(text: str) -> str:
-    return output.escape_control(text)

@@ -75,7 +75,7 @@ def _format_policy(policy: Policy) -> Iterator[str]:
 
     yield from _format_comments(f"{policy.cloud}: {policy.identity}", f"for {', '.join(policy.users)}")
     for name, document in policy.documents.items():
-        if name not in policy.told:
+        if name not in policy.inlined:
             yield ""
             yield from _format_comments(name, *format_document(document).split("\n"))
     if policy.commands:
