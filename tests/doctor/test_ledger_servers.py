@@ -132,6 +132,9 @@ def test_a_pooler_and_missing_rights_are_noticed() -> None:
     assert found.wrong[0].hint.endswith("or run `skyferry ledger migrate --create` with a role that owns it.")
     older = describe_server(address, facts, [], SchemaState("skyferry", 3, ("0004 expand: room",), may_apply=False))
     assert [each.what for each in older.wrong] == ["the role ferry may not apply 0004 expand: room in schema skyferry"]
+    another = SchemaState("skyferry", 3, ("0004 expand: room",), may_apply=False, owner="admin")
+    found_of_another = describe_server(address, facts, [], another).wrong
+    assert found_of_another[0].hint == "Run `skyferry ledger migrate` with the role admin, which owns the tables."
     assert older.notes[-1] == "schema skyferry of version 3; the next start applies 0004 expand: room"
     assert "pooler=transaction" in found.doubtful[0].hint
     expected = describe_server(

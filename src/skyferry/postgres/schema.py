@@ -34,6 +34,8 @@ _MAY_APPLY = """SELECT CASE
 END
 FROM (VALUES (1)) AS one LEFT JOIN pg_namespace AS n ON n.nspname = $1
 LEFT JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = $2"""
+_OWNER = """SELECT pg_get_userbyid(c.relowner) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2 AND NOT pg_has_role(c.relowner, 'USAGE')"""
 _EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
 Permit = Callable[[Connection, SchemaStep], Awaitable[None]]  # raises an error if a step must wait
 
@@ -71,6 +73,7 @@ class SchemaState:
     version: int  # 0 = there are no tables
     pending: tuple[str, ...]  # expansions, which each start applies
     may_apply: bool  # the role may
+    owner: str = ""  # of the tables, if it is another role
 
     @property
     def note(self) -> str:
@@ -85,11 +88,16 @@ class SchemaState:
         if self.may_apply or not self.pending:
             return None
         steps = "create its tables" if not self.version else f"apply {', '.join(self.pending)}"
-        grant = f"Grant {role} CREATE on the schema if it exists, otherwise on the database"
-        return Wrong(
-            f"the role {role} may not {steps} in schema {self.schema}",
-            f"{grant}; or run {remedy} with a role that owns it.",
-        )
+        problem = f"the role {role} may not {steps} in schema {self.schema}"
+        return Wrong(problem, _suggest_role(role, self.owner, remedy))
+
+
+def _suggest_role(role: str, owner: str, remedy: str) -> str:
+    """Return the hint for a role that may not apply a step. Only the owner of a table changes it, whatever others are granted."""
+    if owner:
+        return f"Run {remedy} with the role {owner}, which owns the tables."
+    grant = f"Grant {role} CREATE on the schema if it exists, otherwise on the database"
+    return f"{grant}; or run {remedy} with a role that owns it."
 
 
 async def read_schema_state(connection: Connection, schema: str, history: SchemaHistory) -> SchemaState:
@@ -98,7 +106,8 @@ async def read_schema_state(connection: Connection, schema: str, history: Schema
     history.check_compatible(at, f"schema {schema}")
     pending = tuple(str(step) for step in history.list_pending(at) if not step.contracts)
     may_apply = bool(await connection.fetchval(_MAY_APPLY, schema, history.marker))
-    return SchemaState(schema, at.number, pending, may_apply)
+    owner = str(await connection.fetchval(_OWNER, schema, history.marker) or "")
+    return SchemaState(schema, at.number, pending, may_apply, owner)
 
 
 async def ensure_schema(connection: Connection, schema: str, history: SchemaHistory) -> None:
@@ -131,10 +140,8 @@ async def apply_next_step(
             await asyncio.sleep(PAUSE)
         except asyncpg.InsufficientPrivilegeError as error:
             role = await connection.fetchval("SELECT current_user")
-            hint = (
-                f"Grant {role} CREATE on the schema, and on the database if the schema is missing; "
-                f"or run {history.remedy} with a role that owns it."
-            )
+            owner = str(await connection.fetchval(_OWNER, schema, history.marker) or "")
+            hint = _suggest_role(role, owner, history.remedy)
             problem = f"role {role} may not apply step {step}: {error}"
             raise history.error(problem, where=f"schema {schema}", hint=hint) from error
     return None

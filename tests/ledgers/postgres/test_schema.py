@@ -272,6 +272,17 @@ async def test_a_contraction_waits_for_older_programs(harness: PostgresHarness) 
         await harness.open("this")
 
 
+async def test_a_contraction_waits_for_what_a_pooler_keeps(harness: PostgresHarness) -> None:
+    """No name says what uses such a connection, so there is a way to end it; stopping the workers alone would not."""
+    await make_schema(harness)
+    await harness.stop_clock()
+    kept = await harness.pool(application="").connect()
+    with pytest.raises(LedgerError, match=r"1 connections without a name by .*stop all workers behind it, restart it"):
+        await migrate(harness)
+    await kept.close()
+    assert await migrate(harness) == [str(step) for step in HISTORY.steps if step.contracts]
+
+
 KILLED = """
 import asyncio, sys
 from tests.ledgers.postgres.places import PostgresHarness
@@ -361,6 +372,7 @@ async def test_a_role_without_rights_is_named_with_the_way_out(
     await finish(worker, transfer("t"))
     await worker.close()
     history = make_later_history(*LATER)
+    owner = f"with the role {postgres_server.user}, which owns the tables"
     for steps, missing in (
         (history, "permission denied for schema"),
         (
@@ -370,7 +382,7 @@ async def test_a_role_without_rights_is_named_with_the_way_out(
     ):
         pool = harness.pool(role, secret)
         with pytest.raises(
-            LedgerIncompatible, match=rf"role {role} may not apply step {NEXT:04}.*{re.escape(missing)}"
+            LedgerIncompatible, match=rf"role {role} may not apply step {NEXT:04}.*{re.escape(missing)}.*{owner}"
         ):
             await pool.run(partial(steps_of_schema.ensure_schema, schema=harness.schema, history=steps))
         await pool.close()

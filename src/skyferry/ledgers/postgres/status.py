@@ -20,6 +20,11 @@ SQL = load_statements(__package__, "maintenance.sql")
 MIGRATE = ("`skyferry ledger migrate --create`", "`skyferry ledger migrate`")  # if it is missing, if it is older
 LARGE = 2**30  # bytes of a ledger from which images of pages may be most of the log
 WITHOUT_LZ4 = ("off", "on", "pglz")  # "on" is pglz, which takes several times the CPU of lz4
+NAMELESS = "without a name"  # as in the statement `older_programs`
+BEHIND_POOLER = (
+    " A pooler gives its connections no name, and keeps them when programs end: stop all workers behind it, restart it, "
+    "and use a URL of the server itself."
+)
 COUNTS = load_statements(__package__, "queries.sql")["counts"]
 
 
@@ -44,6 +49,8 @@ async def check_older_programs(connection: Connection, step: SchemaStep) -> None
     older = [row["client"] for row in await connection.fetch(SQL["older_programs"], step.number)]
     if older:
         hint = "Stop or update them, then run `skyferry ledger migrate` again."
+        if any(NAMELESS in client for client in older):
+            hint += BEHIND_POOLER
         raise LedgerError(f"step {step} waits for older programs: {', '.join(older)}", hint=hint)
 
 
