@@ -247,18 +247,21 @@ class SqliteFile:
             else:
                 _call_soon(group, _raise, self._translate(problem))
             return
-        if any(request.announce for request in group):
-            self.presence.announce()
         _call_soon(group, _answer, results)
 
     def _run_group(self, group: list[_Request]) -> list[Any]:
-        """Run the operations in one transaction, and return their results."""
+        """Run the operations in one transaction, and return their results.
+
+        It is announced within the turn: who has the next one sees the announcement of all that it finds.
+        """
         with self.presence.take_turn():
             try:
                 self._set_flush(any(request.flush for request in group))
                 self._writer.execute("BEGIN IMMEDIATE")
                 results = [request.operation(self._writer) for request in group]
                 self._writer.execute("COMMIT")
+                if any(request.announce for request in group):
+                    self.presence.announce()
             except BaseException:
                 self.rollbacks += 1
                 if self._writer.in_transaction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import sqlite3
@@ -139,7 +140,7 @@ async def test_a_receiver_that_waits_takes_no_transaction_until_the_file_changes
     mine, other = (SqliteQueue(tmp_path / "q.db", "q", owner, clock) for owner in ("mine", "other"))
     taken, take = 0, mine._take
 
-    async def count(limit: int) -> tuple[list[Message], float]:
+    async def count(limit: int) -> list[Message]:
         nonlocal taken
         taken += 1
         return await take(limit)
@@ -154,6 +155,72 @@ async def test_a_receiver_that_waits_takes_no_transaction_until_the_file_changes
     assert taken <= 3
     for queue in (mine, other):
         await queue.close()
+
+
+async def test_after_the_last_message_the_file_is_not_asked_until_the_next_one_is_announced(
+    sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise each receive of a worker that keeps up asks twice: for the messages, and for none."""
+    mine, other = await sqlite.open(), await sqlite.open()
+    asked, take = 0, SqliteQueue._take
+
+    async def count(self: SqliteQueue, limit: int) -> list[Message]:
+        nonlocal asked
+        asked += 1
+        return await take(self, limit)
+
+    monkeypatch.setattr(SqliteQueue, "_take", count)
+    await other.send([Outgoing(b"x")])
+    assert len(await mine.receive(2, 0)) == 1
+    waiting = await start_receive(mine)
+    assert asked == 1
+    await other.send([Outgoing(b"y")])
+    assert [message.body for message in await asyncio.wait_for(waiting, 30)] == [b"y"]
+    assert len(await mine.receive(2, 0)) == 0
+    assert asked == 3, "a receive that has got all that it may have cannot know whether there is more"
+
+
+async def test_a_message_that_is_due_later_is_received_then_although_others_came_first(sqlite: SqliteHarness) -> None:
+    """It is not announced again."""
+    queue = await sqlite.open()
+    await queue.send([Outgoing(b"later", delay=AGAIN / 2), Outgoing(b"now")])
+    assert [message.body for message in await queue.receive(2, 0)] == [b"now"]
+    waiting = await start_receive(queue)
+    await sqlite.pass_time(AGAIN / 2)
+    assert [message.body for message in await asyncio.wait_for(waiting, 30)] == [b"later"]
+
+
+async def test_an_announcement_is_seen_by_the_next_turn(sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receive that waited for the turn of a sender finds its messages, and is not woken for them once more."""
+    mine, other = await sqlite.open(), await sqlite.open()
+    presence = sqlite.opened[0]._file.presence
+    held, announce = list[bool](), OwnerLock.announce
+
+    def announce_in_turn(self: OwnerLock) -> None:
+        turn = os.open(presence.folder, os.O_RDONLY)
+        try:
+            with suppress(BlockingIOError):
+                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held.append(False)
+                return
+            held.append(True)
+        finally:
+            os.close(turn)
+        announce(self)
+
+    monkeypatch.setattr(OwnerLock, "announce", announce_in_turn)
+    await other.send([Outgoing(b"x")])
+    assert held == [True]
+
+    assert len(await mine.receive(2, 0)) == 1
+    await sqlite.settle()
+    with sqlite.opened[1]._file.presence.take_turn():
+        looking = asyncio.create_task(sqlite.opened[0]._take(2))
+        while presence._waiting_since is None:
+            await asyncio.sleep(0.001)
+        announce(sqlite.opened[1]._file.presence)
+    await looking
+    assert not sqlite.opened[0]._is_announced()
 
 
 async def test_what_another_process_sends_wakes_a_receiver_without_looks(sqlite: SqliteHarness) -> None:

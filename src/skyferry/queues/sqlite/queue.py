@@ -72,7 +72,9 @@ class SqliteQueue:
         self._file = SqliteFile(path, HISTORY, owner, QueueError, self._opened, on_health, CACHE)
         self._reap_at = clock.monotonic()
         self._busy_until = 0.0  # monotonic seconds
-        self._announced = -1  # mark of the last announcement before the last look at the file
+        self._announced = -1  # mark of the last announcement before the last turn of this object to look at the file
+        self._noticed = 0  # notifications in this process before the last look has ended
+        self._look_at = -inf  # when to look again (monotonic seconds), although nothing was announced
         self._notifications: FolderNotifications | None = None
         self._watched = False  # notifications were opened, or there are none
 
@@ -81,8 +83,7 @@ class SqliteQueue:
         deadline = self._clock.monotonic() + wait
         self._watch()
         while True:
-            count, self._announced = self._notifier.count, self._find_last_announcement()
-            batch, due = await self._take(limit)
+            batch = [] if self._is_exhausted() else await self._take(limit)
             now = self._clock.monotonic()
             if batch:
                 self._busy_until = now + BUSY
@@ -90,8 +91,8 @@ class SqliteQueue:
             if batch or left <= 0:
                 return batch
             pace = inf if self._notifications else SOON if now < self._busy_until else POLL
-            seconds = min(left, due - self._clock.time(), AGAIN)
-            await self._notifier.wait(count, self._clock, seconds, self._is_announced, pace)
+            seconds = min(left, self._look_at - now)
+            await self._notifier.wait(self._noticed, self._clock, seconds, self._is_announced, pace)
             if self._file.closed:
                 return []
 
@@ -183,8 +184,13 @@ class SqliteQueue:
         if self._is_announced():
             self._notifier.notify()
 
+    def _is_exhausted(self) -> bool:
+        """Return True if the last look has found all messages, and it is known without another one that none has come."""
+        noticed = self._notifier.count != self._noticed or self._is_announced()
+        return not noticed and self._clock.monotonic() < self._look_at
+
     def _is_announced(self) -> bool:
-        """Return True if a process has announced messages since the last look at the file began. It costs microseconds."""
+        """Return True if a process has announced messages that the last look at the file did not find. It costs microseconds."""
         return self._find_last_announcement() != self._announced
 
     def _find_last_announcement(self) -> int:
@@ -194,26 +200,29 @@ class SqliteQueue:
         """Free the leases of dead owners, also of one with this name: no other live process has it."""
         _free(connection, [self._owner, *presence.find_dead()])
 
-    async def _take(self, limit: int) -> tuple[list[Message], float]:
-        """Lease up to `limit` messages. Return them, or none and when to poll again."""
+    async def _take(self, limit: int) -> list[Message]:
+        """Lease up to `limit` messages."""
         if reap := self._clock.monotonic() >= self._reap_at:
             self._reap_at = self._clock.monotonic() + REAP
 
-        def operation(connection: sqlite3.Connection) -> tuple[list[Message], float, list[str]]:
+        def operation(connection: sqlite3.Connection) -> tuple[list[Message], float, list[str], int]:
+            announced = self._file.presence.find_last_announcement()  # in the turn, so that all of it is found
             _free(connection, dead := self._file.presence.find_dead() if reap else [])
             now = self._clock.time()
             _run(connection, "promote", now=now)
-            rows = _one(connection, "take", limit=limit)
-            if rows == "[]":
-                return [], _one(connection, "due") or float("inf"), dead
-            until = now + self.lease
-            _run(connection, "lease", limit=limit, until=until, owner=self._owner)
-            return [_message(row, until) for row in orjson.loads(rows)], until, dead
+            until, batch = now + self.lease, list[Message]()
+            if (rows := _one(connection, "take", limit=limit)) != "[]":
+                _run(connection, "lease", limit=limit, until=until, owner=self._owner)
+                batch = [_message(row, until) for row in orjson.loads(rows)]
+            due = now if len(batch) == limit else _one(connection, "due") or inf
+            return batch, due, dead, announced
 
-        batch, until, dead = await self._file.write(operation, flush=False)
+        batch, due, dead, self._announced = await self._file.write(operation, flush=False)
+        self._noticed = self._notifier.count
+        self._look_at = self._clock.monotonic() + min(due - self._clock.time(), AGAIN)
         if dead:
             await asyncio.to_thread(self._file.presence.forget, dead)
-        return batch, until
+        return batch
 
 
 def read_depth(connection: sqlite3.Connection, now: float) -> Depth:
