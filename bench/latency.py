@@ -9,7 +9,9 @@ counts from when its event was due, so a worker that falls behind cannot hide it
 The sender and the servers use the same cores. Therefore the capacity is what is settled each second while the sender sends as
 fast as a backlog is worked off.
 
-Each part of the time is printed too, and what a bare client needs for the two requests alone at the same arrivals.
+Each part of the time is printed too, and what a bare client needs for the two requests alone at the same arrivals. The worker's
+CPU time and context switches are those of all its threads. Of each operation on the SQLite files, the time is printed until its
+thread begins it, the time of its statements, and the time until the event loop goes on, with the commit.
 """
 
 from __future__ import annotations
@@ -20,13 +22,16 @@ import importlib
 import json
 import os
 import random
+import resource
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -45,6 +50,7 @@ from skyferry.model import Change, ObjectEvent, ObjectRef, Provider
 from skyferry.ports import Outgoing
 from skyferry.queues.sqlite.queue import SqliteQueue
 from skyferry.records import Record
+from skyferry.sqlite.file import SqliteFile
 from skyferry.wiring import build_service
 
 SIZE = 4096  # bytes of an object
@@ -62,11 +68,14 @@ class Arrivals:
     def __init__(self) -> None:
         self.steps: dict[str, dict[str, float]] = {step: {} for step in PARTS}  # seconds since 1970, by key
         self.done = self.steps["settled"]
+        self.claims: list[int] = []  # events of each claim
 
     def on(self, record: Record) -> None:
         """Note one record."""
         if step := STEPS.get(record.event):
             self.steps[step][record.key] = time.time()
+        if record.event == "ledger.request" and record.operation == "claim" and record.count:
+            self.claims.append(record.count)
         if record.event == "transfer.done" and record.duration is not None:
             self.steps["copied"][record.key] = self.steps["claimed"][record.key] + record.duration
 
@@ -83,6 +92,47 @@ class Arrivals:
             times = [1000 * (self.steps[after][key] - self.steps[before][key]) for key in keys]
             hundredths = statistics.quantiles(times, n=100)
             shown.append(f"{before} to {after} {hundredths[49]:.1f} ({hundredths[98]:.0f})")
+        return ", ".join(shown)
+
+
+class ThreadTimes:
+    """Times of the operations on SQLite files in this process."""
+
+    def __init__(self) -> None:
+        """Begin to measure them, for the life of the process."""
+        self._times: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+        write = SqliteFile.write
+
+        async def timed(
+            file: SqliteFile,
+            operation: Callable[[sqlite3.Connection], Any],
+            *,
+            flush: bool = True,
+            announce: bool = False,
+        ) -> Any:
+            marks = [time.perf_counter()]
+
+            def run(connection: sqlite3.Connection) -> Any:
+                marks.append(time.perf_counter())
+                result = operation(connection)
+                marks.append(time.perf_counter())
+                return result
+
+            result = await write(file, run, flush=flush, announce=announce)
+            asked, begun, ended, answered = marks[0], *marks[-2:], time.perf_counter()
+            name = operation.__qualname__.split(".<locals>")[0].split(".")[-1].strip("_")
+            self._times[name].append((begun - asked, ended - begun, answered - ended))
+            return result
+
+        SqliteFile.write = timed  # type: ignore[method-assign, assignment]  # measures each call
+
+    def describe(self) -> str:
+        """Return the medians of each operation since the last call, in milliseconds."""
+        shown = []
+        for name in filter(self._times.get, ("take", "claim", "settle", "ack")):
+            parts = (1000 * statistics.median(part) for part in zip(*self._times[name], strict=True))
+            shown.append(f"{name} {' + '.join(f'{part:.2f}' for part in parts)}")
+        self._times.clear()
         return ", ".join(shown)
 
 
@@ -170,7 +220,7 @@ async def measure(
     settings: Settings, folder: Path, keys: list[str], ends: list[str], given: argparse.Namespace
 ) -> None:
     """Measure the capacity with a part of the objects, and the latency with others. Print both."""
-    arrivals, left = Arrivals(), iter(keys)
+    arrivals, left, threads = Arrivals(), iter(keys), ThreadTimes()
     async with build_service(settings, arrivals) as service:
         tune_collector()
         running = asyncio.create_task(service.run())
@@ -179,15 +229,29 @@ async def measure(
                 peak, capacity = await measure_capacity(folder, left, turn, arrivals, given)
                 rate = given.load * capacity
                 print(f"  a backlog {peak:.0f} events/s, with the sender {capacity:.0f}")
+            arrivals.claims.clear()
+            threads.describe()
+            before = resource.getrusage(resource.RUSAGE_SELF)
             found = await offer(folder, list(islice(left, int(rate * given.seconds))), rate, turn, arrivals)
+            cost = describe_cost(before, len(found.keys), arrivals.claims)
             counted = [key for key, at in zip(found.keys, found.due, strict=True) if at > SETTLE]
             verified, settled = (arrivals.describe_times(counted, step) for step in ("copied", "settled"))
             print(f"| {rate:.0f} | {verified} | {settled} |", flush=True)
+            print(f"  the worker: {cost}; threads, p50 in ms: {threads.describe()}", flush=True)
             floor = statistics.quantiles(await measure_floor(ends, found.keys, found.due), n=100)
             parts = arrivals.describe_parts(counted)
             print(f"  p50 (p99) in ms: {parts}; a bare GET and PUT {floor[49]:.1f} ({floor[98]:.0f})", flush=True)
         service.drain()
         await running
+
+
+def describe_cost(before: resource.struct_rusage, events: int, claims: list[int]) -> str:
+    """Return what the worker spent on each event since `before`, and how many events it claimed together."""
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    switches = after.ru_nvcsw - before.ru_nvcsw + after.ru_nivcsw - before.ru_nivcsw
+    batch = statistics.mean(claims)
+    return f"{1000 * cpu / events:.2f} ms of CPU and {switches / events:.0f} context switches an event, {batch:.1f} events a batch"
 
 
 async def measure_floor(ends: list[str], keys: list[str], due: list[float]) -> list[float]:
