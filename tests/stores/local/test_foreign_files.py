@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +125,41 @@ async def test_a_folder_that_may_not_be_read_is_reported_and_hides_no_other(
     with pytest.raises(PermissionDenied):
         _ = [meta async for meta in store.list()]
     await store.close()
+
+
+@contextmanager
+def as_other_user() -> Iterator[None]:
+    """Be a user without rights, because root may read everything."""
+    if root := os.geteuid() == 0:
+        os.seteuid(65533)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o111, 0o444])
+async def test_permissions_of_a_folder_hide_no_other(mode: int) -> None:
+    """The system refuses to open it, to list it, or to look at what it lists."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for key in ("a", "d/hidden", "e/d/hidden", "e/z", "z"):
+            (folder / key).parent.mkdir(exist_ok=True, parents=True)
+            (folder / key).write_bytes(b"x")
+        heard: list[str] = []
+        store = LocalStore("s", folder, on_unreadable=heard.append)
+        assert len([meta async for meta in store.list()]) == 5  # and all modules are imported
+        closed = [folder / "d", folder / "e/d"]
+        for path in closed:
+            path.chmod(mode)
+        with as_other_user():
+            listed = [meta.key async for meta in store.list()]
+        await store.close()
+        for path in closed:
+            path.chmod(0o755)
+        assert (listed, sorted(heard)) == (["a", "e/z", "z"], ["d", "e/d"])
 
 
 @pytest.mark.parametrize("links", [True, False])

@@ -82,6 +82,8 @@ class _Walk:
                         yield summary(start + text, found)
         except (FileNotFoundError, NotADirectoryError):  # gone since
             return
+        except PermissionError:  # its names may be read, but not what they stand for
+            self._refuse(names)
 
     def _find_texts(self, names: list[str], start: str) -> tuple[Iterator[str], bool]:
         """Return the ends of the keys of one directory's entries that the listing needs, in order; of folders with their slash.
@@ -117,9 +119,8 @@ class _Walk:
         except (FileNotFoundError, NotADirectoryError):  # gone since; the bucket itself is looked at in the end
             pass
         except PermissionError:
-            if not names:
-                raise
-            self._tell("/".join(names))
+            self._refuse(names)
+            return iter(()), False  # so that it is not opened again
         return iter(found), only_files
 
     def _find_text(self, names: list[str], start: str, entry: os.DirEntry[str]) -> str | None:
@@ -140,6 +141,12 @@ class _Walk:
     def _followed(self, names: list[str]) -> os.stat_result | None:
         """Return the status of a link's target; None if it is not a file or the store does not follow links."""
         return file_behind(self.root, names, self.folder) if self.folder else None
+
+    def _refuse(self, names: list[str]) -> None:
+        """Report a folder without permission; called while that error is handled. Raises it for the bucket itself."""
+        if not names:
+            raise
+        self._tell("/".join(names))
 
     def _tell(self, path: str) -> None:
         self.listeners.unreadable(_shown(path))
