@@ -166,6 +166,54 @@ def test_a_variable_that_is_nearly_a_setting_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("SKYFERRY_LOG_LEVEL", "Two underscores separate the parts. Did you mean SKYFERRY_LOG__LEVEL?"),
+        ("SKYFERRY_STORES_INBOX_URL", "Two underscores separate the parts."),
+        ("SKYFERRY_CONFG", "Did you mean config?"),
+    ],
+)
+def test_a_variable_with_one_underscore_is_a_warning(variable: str, hint: str) -> None:
+    found = check(None, {variable: "debug"})
+    assert only(found.warnings) == ConfigFault(variable, "is ignored, for there is no such setting", hint)
+
+
+def test_an_item_of_a_list_has_a_number_in_a_variable() -> None:
+    """Not its name, as stores have."""
+    found = check(None, {"SKYFERRY_ROUTES__TABLES__PRIORITY": "low"})
+    assert only(found.faults) == ConfigFault(
+        "SKYFERRY_ROUTES__TABLES__PRIORITY",
+        "names an item of routes, which is a list",
+        "Write its number, as in SKYFERRY_ROUTES__0__PRIORITY.",
+    )
+
+
+def test_items_by_name_are_no_list(tmp_path: Path) -> None:
+    """In the file or in a variable, also where another variable changes an item."""
+    items = "{r: {name: r, from: a, to: b}}"
+    (tmp_path / "c.yaml").write_text(f"stores: {{a: {{url: file://a}}, b: {{url: file://b}}}}\nroutes: {items}\n")
+    for file, more in ((tmp_path / "c.yaml", {}), (None, {"SKYFERRY_ROUTES": items})):
+        fault = only(check(file, {"SKYFERRY_ROUTES__0__PRIORITY": "low", **more}).faults)
+        assert fault.message == "must be a list"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("workspace: ~/data", "has ~ for the home folder, which only a shell replaces"),
+        ("workspace: $HOME/data", "has $HOME, and variables are not replaced"),
+        ("stores: {source: {url: file://~/a}}", "has ~ for the home folder"),
+        ('stores: {source: {url: "s3://${BUCKET}"}}', "has ${BUCKET}, and variables are not replaced"),
+        ("stores:\n  source: {url:file://a}", "'url:file://a' has no space after the colon"),
+    ],
+)
+def test_what_only_a_shell_would_replace_is_a_fault(tmp_path: Path, text: str, message: str) -> None:
+    """Otherwise it would be a new folder of this very name."""
+    (tmp_path / "c.yaml").write_text(f"{text}\n")
+    assert message in only(check(tmp_path / "c.yaml", {}).faults).message
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
         ("SKYFERRY_LIMITS__MEMROY", "1", "is not a setting"),

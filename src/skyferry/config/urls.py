@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote
 from skyferry.clouds.accounts import storage_account
 from skyferry.config.reading.renamed import URL_OPTIONS
 from skyferry.config.schemes import LedgerScheme, QueueScheme, Scheme, StoreProfile, StoreScheme
+from skyferry.config.sections.kinds import find_unreplaced
 from skyferry.config.servers.address import has_password, reject_password
 from skyferry.config.servers.address import is_loopback as is_loopback
 from skyferry.config.settings import (
@@ -73,6 +74,8 @@ class Url(Generic[R]):
         if not known.path and text != text.strip():
             raise ValueError(f"{show_url(text)!r} has spaces around it: remove them")
         location, _, query = rest.partition("?")
+        if unreplaced := find_unreplaced(location, path=known.path):
+            raise ValueError(f"{show_url(text)!r} has {unreplaced}: write what it stands for")
         _reject_user(cls.kind, text, location, known)
         location = unquote(location)
         if not location.strip("/") or "\0" in location:

@@ -64,6 +64,10 @@ def locate_object(text: str, settings: Settings, *, folder: bool = False) -> Obj
     scheme, colon, rest = text.partition("://")
     if not colon:
         _reject_no_path(text)
+    path = rest if scheme == "file" and colon else text
+    if path.partition("/")[0] == "~":
+        hint = f"write the whole path; for a folder of this name, write ./{path}"
+        raise ConfigError("only a shell replaces ~, and not in quotes", where=text, hint=hint)
     if not colon or scheme == "file":
         try:
             return _local(text, rest if colon else quote(text, safe="/*"), folder, settings)

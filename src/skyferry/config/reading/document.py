@@ -10,6 +10,8 @@ from typing import Any
 from skyferry.config.reading.faults import ConfigFault, InvalidYaml, Place, format_place, suggest
 from skyferry.config.reading.files import explain_unreadable
 from skyferry.config.reading.renamed import UNTIL, old_names
+from skyferry.config.sections.kinds import Many, NamedValues
+from skyferry.config.sections.section import find_section
 from skyferry.config.settings import Settings
 from skyferry.frozen import dataclass
 
@@ -84,6 +86,14 @@ class Document:
                 variable = PREFIX + "__".join(place).upper()
                 self.fault(place, "the file must not contain a secret", f"Set {variable}, or token_file.")
 
+    def _reject_named_items(self) -> None:
+        """Report names where a list is needed, and leave them out."""
+        for name in NUMBERED:
+            section = self.data.get(name)
+            if isinstance(section, dict) and not all(isinstance(part, int) for part in section):
+                self.fault((name,), "must be a list", "Begin each item with `- `, and give it a name by `name:`.")
+                del self.data[name]
+
     def overlay(self, environ: Mapping[str, str]) -> None:
         """Apply variables `SKYFERRY_SECTION__FIELD=value`. Ignore empty values; [...] and {...} are YAML.
 
@@ -94,13 +104,17 @@ class Document:
         for variable in sorted(v for v in environ if v.startswith(PREFIX) and v not in OTHER and environ[v].strip()):
             first, *rest = variable.removeprefix(PREFIX).lower().split("__")
             if first not in Settings.model_fields:
-                hint = suggest(first, Settings.model_fields)
+                hint = _suggest_variable(first) or suggest(first, [*Settings.model_fields, "config"])
                 if rest:
                     self.faults.append(ConfigFault(variable, "sets an unknown setting", hint))
-                elif "Did you mean" in hint:
+                elif "Known:" not in hint:
                     self.warnings.append(ConfigFault(variable, "is ignored, for there is no such setting", hint))
                 continue
             place = self._place(first, rest)
+            if first in NUMBERED and len(place) > 1 and not isinstance(place[1], int):
+                hint = f"Write its number, as in {PREFIX}{first.upper()}__0__{'__'.join(rest[1:]).upper() or 'NAME'}."
+                self.faults.append(ConfigFault(variable, f"names an item of {first}, which is a list", hint))
+                continue
             try:
                 value = self._value(place, environ[variable])
                 self.origins[place] = variable
@@ -110,6 +124,7 @@ class Document:
                 self.set(now, value, variable)
             except InvalidYaml as error:
                 self.faults.append(ConfigFault(variable, error.message))
+        self._reject_named_items()
 
     def _rename(self, place: Place, value: object) -> Place:
         """Give old spellings in the value at `place` their new names, with a warning for each; return the place itself."""
@@ -154,3 +169,14 @@ class Document:
 
     def _fault_twice(self, place: Place, first: int) -> None:
         self.fault(place, "is given twice", f"It is also on line {first}.")
+
+
+def _suggest_variable(name: str) -> str:
+    """Return a hint for a name whose parts are separated by one underscore, such as `log_level`; "" for other names."""
+    for section, kind in Settings.find_kinds().items():
+        field = name.removeprefix(f"{section}_")
+        of_items = isinstance(kind, Many | NamedValues)
+        if field != name and (of_items or ((found := find_section(kind)) and field in found.model_fields)):
+            example = "" if of_items else f" Did you mean {PREFIX}{section.upper()}__{field.upper()}?"
+            return f"Two underscores separate the parts.{example}"
+    return ""

@@ -8,7 +8,9 @@ import yaml
 
 from skyferry.config.reading.document import NUMBERED
 from skyferry.config.reading.faults import InvalidYaml, Place
+from skyferry.regex import compile_lazily
 
+_SQUEEZED = compile_lazily(r"[a-z_]+:\S")
 VALUES = 100_000  # of one file; each alias to an alias may double them
 
 
@@ -69,6 +71,9 @@ class _Builder:
         built: dict[str, object] = {}
         for key, value in node.value:
             below = (*place, str(key.value))
+            if _SQUEEZED.match(str(key.value)) and place != ("stores",) and value.tag.endswith(":null"):
+                problem = f"{key.value!r} has no space after the colon"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             self._lines[below] = key.start_mark.line + 1
             built[str(key.value)] = self.build(value, below)
         bare: dict[str, object] = {k: {} for k, v in built.items() if v is None and place == ("stores",)}

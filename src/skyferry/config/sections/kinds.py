@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from skyferry.config.sections.faults import Collector, expect
+from skyferry.config.sections.faults import Collector, WrongValue, expect
 from skyferry.config.units import DURATION, SIZE, parse_duration, parse_size
 from skyferry.regex import compile_lazily
 
@@ -24,6 +24,8 @@ Schema = dict[str, Any]
 _BOOLS = dict.fromkeys(("1", "on", "t", "true", "y", "yes"), True) | dict.fromkeys(
     ("0", "off", "f", "false", "n", "no"), False
 )
+_VARIABLE = compile_lazily(r"\$\{\w+\}")
+_LEADING_VARIABLE = compile_lazily(r"\$\w+(?=/|$)")
 _ZEROS = compile_lazily(r"\.0*\s*$")
 
 
@@ -246,6 +248,8 @@ class FilePath(Kind):
         """Return a Path."""
         if not isinstance(value, str | os.PathLike):
             raise expect("a path", value)
+        if unreplaced := find_unreplaced(os.fspath(value), path=True):
+            raise WrongValue(f"has {unreplaced}", "Write the whole path.")
         return Path(value)
 
     def describe(self, definitions: Schema) -> Schema:
@@ -342,6 +346,15 @@ class TextOrNamed(Kind):
     def describe(self, definitions: Schema) -> Schema:
         """Either."""
         return {"anyOf": [self._text.describe(definitions), self._named.describe(definitions)]}
+
+
+def find_unreplaced(text: str, *, path: bool) -> str:
+    """Return what a shell would replace in a path or another location, and Skyferry does not; "" if there is nothing."""
+    if path and text.partition("/")[0] == "~":
+        return "~ for the home folder, which only a shell replaces"
+    if found := _VARIABLE.search(text) or (_LEADING_VARIABLE.match(text) if path else None):
+        return f"{found[0]}, and variables are not replaced"
+    return ""
 
 
 def _check_ascii(value: Any) -> Any:

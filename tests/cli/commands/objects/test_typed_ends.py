@@ -43,6 +43,8 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
         (("", "out"), 2, "the path is empty"),
         ((BAD, "out"), 2, "not valid UTF-8"),
         (("in", f"{BAD}/"), 2, "not valid UTF-8"),
+        (("in", "~/out"), 2, "only a shell replaces ~"),
+        (("file://~/in", "out"), 2, "for a folder of this name, write ./~/in"),
         (("im", "out"), 1, "im: the file or folder does not exist"),
         (("in/b/A.txt", "out"), 1, "in/b/A.txt: the file or folder does not exist"),
     ],
@@ -63,6 +65,21 @@ def test_a_name_with_a_colon_is_a_path_if_it_exists_or_begins_with_a_dot(tree: C
     assert tree("copy", "12:30", "back").code == 0
     assert tree("copy", "12:30/b/*", "again").code == 0
     assert (Path("back/b/a.txt").exists(), Path("again/a.txt").exists()) == (True, True)
+
+
+def test_a_link_to_the_source_is_the_source(tree: Cli) -> None:
+    """A file that replaced itself would lose its hard links, and be another one for programs that have it open."""
+    Path("link").symlink_to("in")
+    before = os.stat("in/b/a.txt").st_ino
+    for ends in (("in/b/a.txt", "link/b"), ("link/b/a.txt", "in/b/"), ("in", "link"), ("link", "in")):
+        result = tree("copy", *ends)
+        assert (result.code, "source and destination are the same" in result.err) == (2, True)
+    assert os.stat("in/b/a.txt").st_ino == before
+
+
+def test_a_folder_named_like_the_home_folder_begins_with_a_dot(tree: Cli) -> None:
+    assert tree("copy", "in", "./~/out").code == 0
+    assert Path("~/out/b/a.txt").exists()
 
 
 @pytest.mark.parametrize("command", [("ls", BAD), ("head", BAD), ("ls", "remote:x"), ("ls", "")])

@@ -47,7 +47,7 @@ def check_ends(source: ObjectLocation, destination: ObjectLocation, *, delete: b
     if destination.wildcard is not None:
         hint = "write %2A for the character * in a URL"
         raise ConfigError("the destination has a wildcard", where=destination.text, hint=hint)
-    if source.identity == destination.identity and source.key == destination.key:
+    if _copies_onto_itself(source, destination):
         raise ConfigError("source and destination are the same", where=source.text, hint="choose another destination")
     if delete and source.path is not None and not source.several:
         raise ConfigError("the source is a single file", where=source.text, hint="remove --delete, or name a folder")
@@ -63,6 +63,18 @@ def check_ends(source: ObjectLocation, destination: ObjectLocation, *, delete: b
         prefix = source.wildcard.prefix if source.wildcard else source.key
         if not destination.key or f"{prefix.rstrip('/')}/".startswith(f"{destination.key.rstrip('/')}/"):
             raise _mirror_error(source)
+
+
+def _copies_onto_itself(source: ObjectLocation, destination: ObjectLocation) -> bool:
+    """Return True if each object would replace itself, also where a folder is named by a link."""
+    if source.path is not None and destination.path is not None:
+        same = source.path.resolve() == destination.path.resolve()
+    else:
+        same = source.identity == destination.identity
+    if source.wildcard is not None:
+        return same and source.wildcard.prefix == destination.key
+    name = "" if source.several or not destination.folder else source.key.rpartition("/")[2]
+    return same and source.key == destination.key + name
 
 
 def _exists(location: ObjectLocation, folder: Path) -> bool:
