@@ -127,7 +127,9 @@ def test_one_failure_that_passes_ends_no_command(clouds: Clouds, skyferry: Skyfe
 def test_a_bucket_that_does_not_exist_ends_the_copy_at_once(clouds: Clouds, skyferry: Skyferry, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     said = skyferry("copy", "file", f"s3://no-such-bucket-here/?endpoint={clouds.s3}&identity=static", code=1)
-    assert "bucket" in said.err
+    assert f"error: s3://no-such-bucket-here/?endpoint={clouds.s3}&identity=static: " in said.err
+    said = skyferry("ls", f"s3://no-such-bucket-here?endpoint={clouds.s3}&identity=static", code=1)
+    assert f"error: s3://no-such-bucket-here?endpoint={clouds.s3}&identity=static: " in said.err
 
 
 @pytest.mark.parametrize(("source", "destination"), [("a/", "a/b/"), ("a", "a/"), ("a", "a/b"), ("", "b")])

@@ -22,6 +22,7 @@ WAITING = 2000  # the listing waits while the queue has more ready messages
 FEW = 8  # keys that are requested one by one rather than listed
 SMALL = 1000  # objects: fewer are listed by one request
 PAUSE = 0.05  # seconds between checks of the queue's depth
+PROBE = "skyferry"  # the key that is looked up to try a destination that is a whole store
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class ListingSource:
         Raises StoreError, at once if the destination is unreachable; ConfigError if the destination is inside the source.
         """
         with suppress(ObjectNotFound):
-            await self._ports.destination.head(self._ends.destination.key.rstrip("/") or "skyferry")
+            await self._ports.destination.head(self._ends.destination.key.rstrip("/") or PROBE)
         key, wildcard = self._ends.source.key, self._selection.wildcard
         if key and not key.endswith("/") and self._selection.keys is None:
             try:
@@ -168,7 +169,8 @@ class ListingSource:
     async def _list(self, prefix: str, wildcard: Wildcard | None) -> None:
         to = self._ends.start
         if self._ends.one_store and to.startswith(prefix):  # the listing would find its own copies, endlessly
-            raise ConfigError("the destination lies within the source", where=self._ends.destination.key)
+            hint = "choose another destination"
+            raise ConfigError("the destination lies within the source", where=self._ends.destination.key, hint=hint)
         holds = _DestinationListing(self._ports.destination, to)
         try:
             async for metas in self._pages(prefix):

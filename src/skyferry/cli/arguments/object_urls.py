@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from skyferry.errors import ConfigError
+from skyferry.errors import ConfigError, SkyferryError
 from skyferry.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -196,6 +196,29 @@ def open_location(wanted: ObjectLocation, opener: Opener) -> ObjectStore:
     return opener.store("store")
 
 
+@contextmanager
+def name_as_typed(ends: Mapping[str, ObjectLocation]) -> Iterator[None]:
+    """Let an error about a whole store, or about the object that was typed, name what was typed. `ends`: by name of the store."""
+    try:
+        yield
+    except (SkyferryError, BaseExceptionGroup) as failure:
+        from skyferry.discovery.listing import PROBE
+
+        for error in _find_errors(failure):
+            store, _, key = error.where.partition(" ")
+            if (end := ends.get(store)) and key in ("", PROBE, end.key, end.key.rstrip("/")):
+                error.where = end.text
+        raise
+
+
+def _find_errors(failure: BaseException) -> Iterator[SkyferryError]:
+    if isinstance(failure, SkyferryError):
+        yield failure
+    elif isinstance(failure, BaseExceptionGroup):
+        for each in failure.exceptions:
+            yield from _find_errors(each)
+
+
 @asynccontextmanager
 async def open_protected(wanted: ObjectLocation, settings: Settings) -> AsyncIterator[ObjectStore]:
     """The store with retries of transient failures, for as long as the block. Raises ConfigError."""
@@ -204,7 +227,8 @@ async def open_protected(wanted: ObjectLocation, settings: Settings) -> AsyncIte
     opener = Opener(restrict_settings(wanted, settings))
     store = protect_opened(opener, open_location(wanted, opener))
     try:
-        yield store
+        with name_as_typed({"store": wanted}):
+            yield store
     finally:
         await store.close()
         await opener.close()

@@ -37,9 +37,9 @@ def accept_long_lived_key(cloud: str, what: str, accepted: bool) -> None:
     """Warn of a key without expiry if it is `accepted`. Raises IdentityRefused otherwise."""
     if not accepted:
         raise refuse_long_lived_key(cloud, what)
-    warnings.warn(
-        f"{what} is a long-lived key; {PREFERRED[cloud]} gives keys that expire", LongLivedKeyWarning, stacklevel=2
-    )
+    place = "at Amazon, " if cloud == "aws" else ""  # other services that speak S3 have no other keys
+    text = f"{what} is a long-lived key; {place}{PREFERRED[cloud]} gives keys that expire"
+    warnings.warn(text, LongLivedKeyWarning, stacklevel=2)
 
 
 def read_secret(env: Mapping[str, str], name: str, path: Path | None, what: str) -> str:

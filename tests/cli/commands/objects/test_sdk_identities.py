@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("default::skyferry.clouds.identity.policy.LongLivedKeyWarning")
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 KEY = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": SECRET}
-WARNING = "is a long-lived key; `aws sso login` gives keys that expire\n"
+WARNING = "is a long-lived key; at Amazon, `aws sso login` gives keys that expire\n"
 
 
 @pytest.fixture

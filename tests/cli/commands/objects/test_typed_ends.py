@@ -96,6 +96,12 @@ def test_an_unreadable_folder_is_named(tree: Cli, monkeypatch: pytest.MonkeyPatc
     assert f"{Path('in').absolute()}: Permission denied" in result.err
 
 
+def test_an_end_that_cannot_be_copied_is_named_as_it_was_typed(tree: Cli) -> None:
+    os.mkfifo("pipe")
+    for ends in (("./pipe", "out"), ("in/b/a.txt", "./pipe")):
+        assert tree("copy", *ends).err.startswith("error: ./pipe: a link or device is in its place")
+
+
 @pytest.mark.parametrize("flag", ["-r", "-R", "--recursive"])
 def test_the_flag_of_other_tools_is_accepted(tree: Cli, flag: str) -> None:
     assert tree("copy", flag, "in", "out").code == 0

@@ -203,7 +203,7 @@ def run_job(job: CopyJob, given: Settings, *, ignore_ledger: bool) -> ExitCode:
     from skyferry.stores.local.blocking.removal import remove_private_folder
 
     try:
-        with ExitStack() as stack:
+        with object_urls.name_as_typed({"source": job.source, "destination": job.destination}), ExitStack() as stack:
             spares = stack.enter_context(_fork_spares(job, grows=job.grows and not ignore_ledger))
             ledger = None if ignore_ledger else stack.enter_context(open_copy_ledger(job, given))
             if job.processes == 1 or job.dry_run:  # a dry run copies nothing
