@@ -98,4 +98,4 @@ def test_a_private_folder_with_content_or_in_use_stays(cli: Cli, tmp_path: Path)
 def test_a_folder_that_cannot_be_made_is_one_line(cli: Cli) -> None:
     Path("file").write_text("x")
     result = cli("copy", "in", "file/below/")
-    assert (result.code, result.err.count("\n"), "the folder cannot be created" in result.err) == (2, 1, True)
+    assert (result.code, result.err.count("\n"), "a file is where a folder is needed" in result.err) == (2, 1, True)

@@ -96,6 +96,15 @@ def test_an_unreadable_folder_is_named(tree: Cli, monkeypatch: pytest.MonkeyPatc
     assert f"{Path('in').absolute()}: Permission denied" in result.err
 
 
+@pytest.mark.parametrize(("source", "destination"), [("in/b/a.txt", "file/"), ("in", "file"), ("in", "file/below")])
+def test_a_file_in_place_of_the_destination_is_named(tree: Cli, source: str, destination: str) -> None:
+    """Its permissions are not the reason."""
+    Path("file").write_bytes(b"x")
+    result = tree("copy", source, destination)
+    assert (result.code, "a file is where a folder is needed (name another folder" in result.err) == (2, True)
+    assert Path("file").read_bytes() == b"x"
+
+
 def test_an_end_that_cannot_be_copied_is_named_as_it_was_typed(tree: Cli) -> None:
     os.mkfifo("pipe")
     for ends in (("./pipe", "out"), ("in/b/a.txt", "./pipe")):

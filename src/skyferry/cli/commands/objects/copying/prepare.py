@@ -98,6 +98,9 @@ def prepare_destination(destination: ObjectLocation, *, dry_run: bool) -> Object
         return replace(destination, store=object_urls.build_store(url=NOTHING), path=None) if missing else destination
     try:
         destination.path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        message, hint = "a file is where a folder is needed", "name another folder, or remove the file"
+        raise ConfigError(message, where=str(destination.path), hint=hint) from error
     except OSError as error:
         message = f"the folder cannot be created: {error.strerror}"
         raise ConfigError(message, where=str(destination.path), hint="correct the path, or its permissions") from error
