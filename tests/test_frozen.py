@@ -111,6 +111,37 @@ def test_records_are_made_like_dataclasses() -> None:
         Large("a", sise=3)  # type: ignore[call-arg]
 
 
+def test_a_record_without_slots_keeps_its_defaults_in_the_class() -> None:
+    @dataclass(frozen=True)
+    class Loose:
+        name: str = field(default="a", compare=False)
+        tags: list[str] = field(default_factory=list)
+
+    assert (Loose.name, hasattr(Loose, "tags"), Loose().__dict__) == ("a", False, {"name": "a", "tags": []})
+    assert Loose("b") == Loose()
+
+
+@pytest.mark.parametrize("arguments", [((), {}), (("a", "b", "c"), {}), (("a",), {"key": "b"}), (("a",), {"size": 1})])
+def test_wrong_arguments_of_the_first_record_are_refused(arguments: tuple[tuple[str, ...], dict[str, Any]]) -> None:
+    @dataclass(frozen=True, slots=True)
+    class First:
+        key: str
+        note: str = ""
+
+    with pytest.raises(TypeError, match=r"First.__init__\(\)"):
+        First(*arguments[0], **arguments[1])
+
+
+def test_a_field_that_is_not_an_argument_is_refused_as_one() -> None:
+    @dataclass(slots=True)
+    class Counted:
+        count: int = field(default=0, init=False)
+
+    with pytest.raises(TypeError, match="unexpected keyword argument 'count'"):
+        Counted(count=1)  # type: ignore[call-arg]
+    assert Counted().count == 0
+
+
 def test_a_record_may_extend_another() -> None:
     large = Large("a", "n", 3)
     assert (large.key, large.note, large.size, large != Place("a", "n")) == ("a", "n", 3, True)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 T = TypeVar("T")
 FEW = 16  # records of a class that are made without a compiled `__init__`
+METHODS = frozenset({"__init__", "__copy__", "__repr__", "__eq__", "__hash__"})  # or the own ones of the class
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
@@ -39,22 +40,17 @@ else:
         """Act as `dataclasses.dataclass`, without freezing."""
 
         def build(cls: type[T]) -> type[T]:
-            own = _collect_fields(cls, kw_only)
-            methods = {
+            own, members = _collect_fields(cls, kw_only)
+            members |= {
                 "__init__": _defer_init(lambda: made),
                 "__copy__": _defer_copy(lambda: made),
                 "__repr__": _format,
             }
-            methods |= _build_comparison(cls, frozen) if eq else {}
-            methods = {
-                name: method for name, method in methods.items() if cls.__dict__.get(name) is None
-            }  # it has none
-            if slots:
-                made = _add_slots(cls, own, methods)
-                return made
-            made = cls
-            for name, method in methods.items():
-                setattr(made, name, method)
+            members |= _build_comparison(members["__dataclass_fields__"], frozen) if eq else {}
+            for name in METHODS.intersection(cls.__dict__):
+                if cls.__dict__[name] is not None:  # as `__hash__` is of a class that has `__eq__`
+                    members.pop(name, None)
+            made = _add_slots(cls, own, members) if slots else _add_members(cls, own, members)
             return made
 
         return build
@@ -71,77 +67,99 @@ _PARAMETERS: Any = _Pattern.__dataclass_params__  # type: ignore[attr-defined]  
 _FIELD: Any = dataclasses.fields(_Pattern)[0]._field_type  # type: ignore[attr-defined]  # private
 
 
-def _collect_fields(cls: type, kw_only: bool) -> list[str]:
-    """Note the fields of a class and of its bases, as dataclasses do. Return the names of its own."""
+def _collect_fields(cls: type, kw_only: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the own fields of a class, and what marks it as a dataclass with these and those of its bases."""
     known: dict[str, Any] = {}
     for base in reversed(cls.__mro__[1:]):
         known |= base.__dict__.get("__dataclass_fields__", {})
-    own = [
-        name for name, kind in cls.__annotations__.items() if not str(kind).startswith(("ClassVar", "typing.ClassVar"))
-    ]
-    for name in own:
+    own: dict[str, Any] = {}
+    for name, kind in cls.__annotations__.items():
+        if str(kind).startswith(("ClassVar", "typing.ClassVar")):
+            continue
         default = cls.__dict__.get(name, MISSING)
         found: Any = default if isinstance(default, dataclasses.Field) else dataclasses.field(default=default)
         if found.default.__class__.__hash__ is None:
             raise ValueError(f"{cls.__qualname__}.{name}: a mutable default would be shared; use default_factory")
-        found.name, found.type, found._field_type = name, cls.__annotations__[name], _FIELD
+        found.name, found.type, found._field_type = name, kind, _FIELD
         found.kw_only = kw_only if found.kw_only is MISSING else found.kw_only
-        if found.default is not MISSING:
-            setattr(cls, name, found.default)
-        elif default is not MISSING:
-            delattr(cls, name)
-        known[name] = found
-    cls.__dataclass_fields__, cls.__dataclass_params__ = known, _PARAMETERS  # type: ignore[attr-defined]  # as dataclasses
-    setattr(cls, "__match_args__", tuple(name for name, each in known.items() if not each.kw_only))  # noqa: B010 - mypy
-    return own
+        own[name] = found
+    known |= own
+    positional = tuple([name for name, each in known.items() if not each.kw_only])
+    return own, {
+        "__dataclass_fields__": known,
+        "__dataclass_params__": _PARAMETERS,
+        "__match_args__": positional,
+    }
 
 
-def _add_slots(cls: type, own: list[str], methods: dict[str, Any]) -> type:
-    """Return the class with slots for its own fields, and with the methods: to set them later takes twice as long."""
-    members = {name: value for name, value in cls.__dict__.items() if name not in (*own, "__dict__", "__weakref__")}
-    made = type(cls)(cls.__name__, cls.__bases__, members | methods | {"__slots__": tuple(own)})
+def _add_slots(cls: type, own: dict[str, Any], members: dict[str, Any]) -> type:
+    """Return the class with slots for its own fields, and with the members: to set them later takes twice as long."""
+    replaced = {*own, "__dict__", "__weakref__"}
+    kept = {name: value for name, value in cls.__dict__.items() if name not in replaced}
+    made = type(cls)(cls.__name__, cls.__bases__, kept | members | {"__slots__": tuple(own)})
     made.__qualname__ = cls.__qualname__
     return made
+
+
+def _add_members(cls: type, own: dict[str, Any], members: dict[str, Any]) -> type:
+    """Set the members and the defaults of the own fields, as dataclasses without slots have them."""
+    for name, each in own.items():
+        if each.default is not MISSING:
+            setattr(cls, name, each.default)
+        elif name in cls.__dict__:
+            delattr(cls, name)
+    for name, member in members.items():
+        setattr(cls, name, member)
+    return cls
 
 
 def _defer_init(find_class: Callable[[], Any]) -> Callable[..., None]:
     """Return an `__init__` that makes a few records, then compiles the right one for its class, and puts it in its place."""
     left = FEW
+    plan: _Plan | None = None
 
     def __init__(self: Any, *values: Any, **named: Any) -> None:
-        nonlocal left
+        nonlocal left, plan
         left -= 1
         made = find_class()
-        if left >= 0 and _assign_fields(self, made, values, named):
-            return
+        if left >= 0:
+            plan = plan or _Plan(made)
+            if plan.assign(self, values, named):
+                return
         made.__init__ = init = _compile_init(made)
         init(self, *values, **named)
 
     return __init__
 
 
-def _assign_fields(record: Any, made: Any, values: tuple[Any, ...], named: dict[str, Any]) -> bool:
-    """Do what the compiled `__init__` does. Return False for wrong arguments, of which it raises the error."""
-    fields = dataclasses.fields(made)
-    positional = [each.name for each in fields if each.init and not each.kw_only]
-    given = dict(zip(positional, values, strict=False)) | named
-    assigned = {}
-    for each in fields:
-        if each.init and each.name in given:
-            assigned[each.name] = given.pop(each.name)
-        elif each.default_factory is not MISSING:
-            assigned[each.name] = each.default_factory()
-        elif each.default is not MISSING:
-            assigned[each.name] = each.default
-        elif each.init:
+class _Plan:
+    """Assigns the fields of the first records of a class."""
+
+    def __init__(self, made: Any) -> None:
+        fields = dataclasses.fields(made)
+        self._count = len(fields)
+        self._accepted = {each.name for each in fields if each.init}
+        self._positional = [each.name for each in fields if each.init and not each.kw_only]
+        self._defaults = {each.name: each.default for each in fields if each.default is not MISSING}
+        self._factories = {each.name: each.default_factory for each in fields if each.default_factory is not MISSING}
+        self._completes = hasattr(made, "__post_init__")
+
+    def assign(self, record: Any, values: tuple[Any, ...], named: dict[str, Any]) -> bool:
+        """Do what the compiled `__init__` does. Return False for wrong arguments, of which it raises the error."""
+        given = dict(zip(self._positional, values, strict=False))
+        if len(given) < len(values) or not (named.keys() <= self._accepted and named.keys().isdisjoint(given)):
             return False
-    if given or len(values) > len(positional) or not named.keys().isdisjoint(positional[: len(values)]):
-        return False
-    for name, value in assigned.items():
-        setattr(record, name, value)
-    if hasattr(made, "__post_init__"):
-        record.__post_init__()
-    return True
+        assigned = self._defaults | given | named
+        for name, make in self._factories.items():
+            if name not in assigned:
+                assigned[name] = make()
+        if len(assigned) < self._count:
+            return False
+        for name, value in assigned.items():
+            setattr(record, name, value)
+        if self._completes:
+            record.__post_init__()
+        return True
 
 
 def _defer_copy(find_class: Callable[[], Any]) -> Callable[..., Any]:
@@ -197,9 +215,9 @@ def _format(record: Any) -> str:
     return f"{type(record).__qualname__}({', '.join(shown)})"
 
 
-def _build_comparison(cls: type, frozen: bool) -> dict[str, Callable[..., Any] | None]:
+def _build_comparison(fields: dict[str, Any], frozen: bool) -> dict[str, Callable[..., Any] | None]:
     """Return the equality of a class, and its hash, which is None unless the class is frozen."""
-    names = [field.name for field in dataclasses.fields(cls) if field.compare]
+    names = [name for name, field in fields.items() if field.compare]
     values = attrgetter(*names) if names else lambda record: ()
 
     def is_equal(record: Any, other: Any) -> Any:
