@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
+from collections import Counter
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
+from skyferry.errors import StoreUnavailable
+from skyferry.stores.local import store as local
 from skyferry.stores.local.blocking import listing
 from skyferry.stores.local.blocking.listing import SortedTexts
 from skyferry.stores.local.names import path_of
@@ -46,6 +51,48 @@ async def test_a_directory_is_listed_in_the_order_of_keys_however_it_is_sorted(
                 assert await list_keys(store, prefix, after) == [key for key in wanted if key > after]
     finally:
         await store.close()
+
+
+async def test_a_folder_that_is_replaced_while_it_is_listed_is_no_complete_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "PAGE", 1)
+    folder = tmp_path / "folder"
+    (folder / "a/b").mkdir(parents=True)
+    (folder / "a/1").touch()
+    (folder / "a/b/2").touch()
+    store = LocalStore("folder", folder)
+    try:
+        found = store.list()
+        assert (await anext(found)).key == "a/1"
+        folder.rename(tmp_path / "earlier")
+        folder.mkdir()
+        with pytest.raises(StoreUnavailable):
+            [meta async for meta in found]
+    finally:
+        await store.close()
+
+
+async def test_an_object_passes_through_no_generators_of_the_folders_above_it(tmp_path: Path) -> None:
+    folder = tmp_path.joinpath(*"abcdefghij")
+    folder.mkdir(parents=True)
+    for n in range(200):
+        (folder / str(n)).touch()
+    store, calls = LocalStore("folder", tmp_path), Counter[str]()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename == listing.__file__:
+            calls[frame.f_code.co_name] += 1
+
+    listeners = listing.Listeners(lambda path: None, lambda path, kind: None)
+    try:
+        sys.setprofile(count)
+        found = sum(1 for _ in listing.walk(store._bucket, "", "", listeners))
+    finally:
+        sys.setprofile(None)
+        await store.close()
+    assert (found, calls["_files"]) == (200, 201)
+    assert calls["below"] + calls["_find_runs"] < 100
 
 
 def test_the_names_of_a_large_directory_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from heapq import merge
-from itertools import groupby
+from itertools import chain, groupby
 from stat import S_ISREG
 
 from skyferry.errors import InvalidKey, StoreUnavailable
@@ -41,6 +41,13 @@ def walk(
     is still listed. `special` gets everything that is neither a file nor a folder. With `follow`, links to files of the bucket
     are objects. Code points sort as UTF-8 does.
     """
+    return chain.from_iterable(_find_runs(bucket, prefix, after, listeners, follow))
+
+
+def _find_runs(
+    bucket: BucketFolder, prefix: str, after: str, listeners: Listeners, follow: bool
+) -> Iterator[Iterator[ObjectMeta]]:
+    """Yield runs of objects: an object of a run does not pass through the generators of all folders above it."""
     root = bucket.root()
     folder = os.path.realpath(bucket.folder) if follow else ""
     yield from _Walk(root, prefix, after, listeners, folder).below([])
@@ -56,15 +63,15 @@ class _Walk:
     listeners: Listeners
     folder: str  # of the bucket, for links that are followed; "" = none is
 
-    def below(self, names: list[str], start: str = "") -> Iterator[ObjectMeta]:
-        """Yield the objects of one directory. `start` is what all their keys begin with."""
+    def below(self, names: list[str], start: str = "") -> Iterator[Iterator[ObjectMeta]]:
+        """Yield runs of the objects of one directory. `start` is what all their keys begin with."""
         texts, only_files = self._find_texts(names, start)
         for is_folder, group in [(False, texts)] if only_files else groupby(texts, _is_folder):
             if is_folder:
                 for text in group:
                     yield from self.below([*names, _find_name(start, text)], start + text)
             else:
-                yield from self._files(names, start, group)
+                yield self._files(names, start, group)
 
     def _files(self, names: list[str], start: str, texts: Iterator[str]) -> Iterator[ObjectMeta]:
         stat = os.stat
