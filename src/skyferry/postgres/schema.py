@@ -19,8 +19,8 @@ from skyferry.sql.schema_steps import SchemaHistory, SchemaStep, SchemaVersion
 
 MAKING = 0x536B7966  # the advisory lock of a process that makes tables; one for all, since they share the schema
 LONG = 24 * 3600.0  # seconds that a step may take, and that another process waits for it
-# Limits of the server or the role that would end a long step, or the wait for another process, each time at the same point
-_UNLIMITED = """SELECT set_config(name, '0', true) FROM pg_settings
+# Limits of the server or the role that would end a long step or check, or the wait for another process, each time at the same point
+UNLIMITED = """SELECT set_config(name, '0', true) FROM pg_settings
 WHERE name IN ('statement_timeout', 'transaction_timeout', 'lock_timeout')"""
 LOCKED = "5s"  # how long a step waits for the lock of a table; all other statements on that table wait behind it
 TRIES = 20  # to get that lock
@@ -151,7 +151,7 @@ async def _apply_next_step(
     connection: Connection, schema: str, history: SchemaHistory, *, contract: bool, permit: Permit | None
 ) -> SchemaStep | None:
     async with connection.transaction(isolation="read_committed"):  # it must see what the process before it has made
-        await connection.execute(_UNLIMITED)
+        await connection.execute(UNLIMITED)
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MAKING, timeout=LONG)
         at = await read_schema_version(connection, schema, history)
         history.check_compatible(at, f"schema {schema}")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 
 import pytest
 from tests.ledgers.postgres.places import PostgresHarness
 
+from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import LedgerError
+from skyferry.ledgers.postgres import maintenance as postgres_maintenance
 from skyferry.ledgers.postgres.ledger import PostgresLedger, open_ledger
 from skyferry.ledgers.postgres.maintenance import PostgresLedgerMaintenance
 from skyferry.model import Claim, State
 from skyferry.ports import Filter, Settlement
+from skyferry.postgres.pool import PostgresPool
 from skyferry.testing.ledger.harness import claim, dead, done, finish, settle, transfer
 from skyferry.testing.servers import PostgresServer, postgres
 
@@ -133,6 +137,22 @@ async def test_inconsistent_records_are_found(harness: PostgresHarness) -> None:
     await pool.run(lambda db: db.execute(f"DELETE FROM {harness.schema}.letters"))
     assert await maintenance(harness).find_damage() == ["1 dead transfers without their letter"]
     await pool.close()
+
+
+async def test_a_check_takes_as_long_as_it_needs(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the whole ledger: neither a limit of the server nor that of other statements ends it."""
+    harness = PostgresHarness(postgres_server, postgres_server.create_database())
+    await harness.open("one")
+    postgres_server.run(f"ALTER DATABASE {harness.database} SET statement_timeout = '300ms'")
+    long = {"inconsistent": "SELECT 'of the check', 1 FROM pg_sleep(1)"}
+    monkeypatch.setattr(postgres_maintenance, "SQL", {**postgres_maintenance.SQL, **long})
+    short = replace(harness.pool()._options, statement_timeout=0.6)
+    pool = PostgresPool("ledger", short, fixed_credentials(postgres_server.password), LedgerError)
+    maintained = PostgresLedgerMaintenance(lambda: pool, lambda: open_ledger(pool, "rebuild", 30.0))
+    assert await maintained.find_damage() == ["1 of the check"]
+    await harness.close()
 
 
 async def test_a_rebuild_fills_an_empty_ledger_and_adds_to_another(harness: PostgresHarness) -> None:

@@ -20,7 +20,14 @@ from skyferry.ports.inspection import LedgerFacts
 from skyferry.ports.ledger import Backup, Ledger, LedgerRecords, LedgerStatus
 from skyferry.postgres.pool import Connection, PostgresPool
 from skyferry.postgres.rights import find_lacking_rights
-from skyferry.postgres.schema import apply_next_step, read_schema_state, read_schema_version
+from skyferry.postgres.schema import (
+    LONG,
+    UNLIMITED,
+    apply_next_step,
+    complete_statement,
+    read_schema_state,
+    read_schema_version,
+)
 from skyferry.postgres.server_settings import find_unsafe_settings, read_server_facts
 from skyferry.sql import load_statements
 from skyferry.sql.schema_steps import SchemaStep
@@ -74,8 +81,16 @@ class PostgresLedgerMaintenance:
         if quick:
             return []
         async with self._database() as db:
-            rows = await db.read(lambda session: session.fetch(SQL["inconsistent"]))
+            rows = await db.run(self._find_inconsistent)
         return [f"{count:,} {what}" for what, count in rows if count]
+
+    async def _find_inconsistent(self, connection: Connection) -> list[Any]:
+        """Return the rows of a statement that reads all tables, which takes minutes in a large ledger."""
+        async with connection.transaction(readonly=True):
+            await connection.execute(UNLIMITED)
+            statement = complete_statement(SQL["inconsistent"], self._schema)
+            rows: list[Any] = await connection.fetch(statement, timeout=LONG)
+            return rows
 
     async def inspect(self) -> LedgerFacts:
         """See `InspectableLedger`."""
