@@ -6,12 +6,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import nkeys
 import pytest
+from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
 from tests.certificates import tls_proxy, write_certificate
 
@@ -167,6 +169,30 @@ async def test_a_missing_stream_is_named_or_made(nats_server: NatsServer) -> Non
     await open_queue(f"{url}?subject=absent").receive(1, 0)
     with pytest.raises(CannotSend):
         await open_queue(url).send([Outgoing(b"x")])
+
+
+@pytest.mark.parametrize("gone", ["stream", "consumer"])
+async def test_what_is_deleted_under_a_running_worker_is_made_again(nats_server: NatsServer, gone: str) -> None:
+    """On the same connection, by the next call or the one after it, whether it receives or sends."""
+    name = f"deleted-{gone}"
+    receiver, sender, waiting = (open_queue(f"nats://{nats_server.address}/{name}/c?subject={name}") for _ in range(3))
+    await sender.send([Outgoing(b"before")])
+    assert [message.body for message in await receiver.receive(1, 1)] == [b"before"]
+    blocked = asyncio.create_task(waiting.receive(1, 2))
+    await asyncio.sleep(0.3)
+
+    async def delete(_: Any, context: JetStreamContext) -> None:
+        await (context.delete_stream(name) if gone == "stream" else context.delete_consumer(name, "c"))
+
+    await receiver._connection.run(delete)
+    await asyncio.wait({blocked})
+    assert isinstance(blocked.exception(), QueueError) or blocked.result() == []
+    for call in (partial(receiver.receive, 1, 0), partial(sender.send, [Outgoing(b"lost")])):
+        with suppress(QueueError):
+            await call()
+    await sender.send([Outgoing(b"after")])
+    bodies = [message.body for queue in (receiver, waiting) for message in await queue.receive(9, 1)]
+    assert b"after" in bodies
 
 
 async def test_a_subject_of_another_stream_is_named_before_and_at_the_start(nats_server: NatsServer) -> None:

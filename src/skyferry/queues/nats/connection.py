@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from nats.aio.client import Client, RawCredentials
-from nats.errors import AuthorizationError, Error, NoServersError
+from nats.errors import AuthorizationError, Error, NoRespondersError, NoServersError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, RetentionPolicy, StreamConfig, StreamInfo
-from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableError
+from nats.js.errors import BadRequestError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
 
 from skyferry.clouds.credentials import TokenProvider, renew_refused
 from skyferry.clouds.tls import expects_tls, make_tls_context
@@ -24,6 +24,8 @@ from skyferry.tasks.cancellation import keep_cancellation
 
 T = TypeVar("T")
 FAILURES = (Error, OSError, TimeoutError)
+# Also where the stream or the consumer was deleted
+GONE = (NoRespondersError, ServiceUnavailableError, NoStreamResponseError, NotFoundError)
 PENDING = 20_000  # messages of one consumer that are leased at once: more than all that a worker keeps
 OVERLAP = 10065  # JetStream's code: another stream has the subject
 RUNS = "Check that the server runs, and the host and the port of the URL."
@@ -76,6 +78,8 @@ class NatsConnection:
             client = await self._connect()
             return await call(client, client.jetstream(timeout=self.options.timeout))
         except FAILURES as error:
+            if isinstance(error, GONE):
+                self._subscription = None  # the next call looks for the stream and the consumer, and makes them
             raise await self._explain(error) from error
 
     async def subscribe(self) -> JetStreamContext.PullSubscription:
@@ -260,7 +264,7 @@ class NatsConnection:
         elif isinstance(error, ServiceUnavailableError) or "no responders" in said:
             said, hint = (
                 f"JetStream does not answer{at}: {said}",
-                "Enable JetStream at the server, and for the account.",
+                "Enable JetStream at the server, and for the account. A stream that was deleted is looked for again.",
             )
         elif isinstance(error, TimeoutError):
             said, hint = f"no answer in time{at}: {said}", RUNS

@@ -25,7 +25,7 @@ from skyferry.model import QueueTraits
 from skyferry.ports import Clock, Depth, Message, Outgoing
 from skyferry.ports.inspection import QueueFacts, Unknown
 from skyferry.queues.concurrency import run_all
-from skyferry.queues.nats.connection import FAILURES, NatsConnection
+from skyferry.queues.nats.connection import FAILURES, GONE, NatsConnection
 from skyferry.queues.nats.inspection import inspect
 from skyferry.queues.nats.scheme import TRAITS
 
@@ -150,6 +150,8 @@ class NatsQueue:
             await self._connection.run(lambda client, stream: client.flush(math.ceil(timeout)))
             return []
         except FAILURES as error:
+            if isinstance(error, GONE):
+                await self._connection.unsubscribe()
             raise self._connection._translate(error) from error
         finally:
             ended.cancel()
