@@ -27,6 +27,7 @@ E = TypeVar("E", bound=SkyferryError)
 Client: TypeAlias = Any  # Redis or RedisCluster: their types of answers depend on the protocol
 FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError)
 UNAUTHENTICATED = "Set the password, in identity.secret_file or REDIS_PASSWORD."
+RIGHTS = "Give the user the commands and the keys of the queue or ledger: ACL SETUSER."
 UNSERVED = "Slots of the cluster are not served, see CLUSTER INFO; requests are retried."
 # By the first word of an answer, or by one in it: scripts put words of their own in front.
 _HINTS = {
@@ -38,7 +39,8 @@ _HINTS = {
     "Cluster mode is not enabled": "Remove cluster=on from the URL.",
     "SELECT is not allowed": "It is a member of a cluster: add ?cluster=on instead of db.",
     "slots are not covered": UNSERVED,
-    "NOPERM": "Give the user the commands and the keys of the queue or ledger: ACL SETUSER.",
+    "NOPERM": RIGHTS,
+    "The user executing the script": RIGHTS,
     "BUSY": "Another script keeps the server busy: SCRIPT KILL ends it.",
     "NOREPLICAS": "Too few replicas follow: see min-replicas-to-write; it waits for them.",
     "OOM": "Raise maxmemory; it waits until there is room.",

@@ -244,6 +244,21 @@ async def test_a_user_with_the_documented_rights_can_do_everything(harness: Redi
     await ledger.close()
 
 
+async def test_a_right_that_a_script_lacks_is_named(harness: RedisHarness) -> None:
+    """With what to do, as one that a command of the worker lacks."""
+    client = harness.client()
+    rights = ["+@read", "+@write", "-hset", "+@scripting", "+@connection", "+time", "+info"]
+    keys = [f"{{{harness.name}}}:*"]
+    await client.run(lambda r: r.acl_setuser("half", enabled=True, passwords=["+of half"], keys=keys, commands=rights))
+    await client.close()
+    ledger = await open_ledger(harness.client("half", "of half"), "one", 30.0)
+    with pytest.raises(LedgerError, match=r"can't run this command.* \(at 127\.0\.0\.1:\d+\)") as refused:
+        await ledger.claim([transfer("t")])
+    assert "ACL SETUSER" in refused.value.hint
+    with suppress(LedgerError):
+        await ledger.close()
+
+
 async def test_inconsistent_records_are_found(harness: RedisHarness) -> None:
     """As evicted or deleted keys make them."""
     one = await harness.open("one")
