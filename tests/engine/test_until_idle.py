@@ -11,10 +11,12 @@ import pytest
 from skyferry.clock import SystemClock
 from skyferry.config.load import load
 from skyferry.engine import queue_health
+from skyferry.engine import service as service_module
 from skyferry.engine.consume.worker import Worker
 from skyferry.engine.queue_health import MonitoredQueue, QueueWatch
+from skyferry.engine.resilience.monitor import CheckReporter
 from skyferry.errors import QueueError
-from skyferry.ports import Depth, Message
+from skyferry.ports import Clock, Depth, Message
 from skyferry.queues.memory import MemoryQueue
 from skyferry.records import Record
 from skyferry.testing.clock import ManualClock
@@ -77,6 +79,40 @@ async def test_a_queue_that_gives_no_messages_is_not_empty(tmp_path: Path) -> No
     async with build_service(load(None, {}, tmp_path), Deaf(), queues=(queue,)) as service, asyncio.timeout(60):
         await service.run(until_idle=True)
     assert queue.receives > FAILURES
+
+
+async def test_the_checks_are_looked_at_less_often_while_nothing_is_in_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look takes most of a millisecond, and the API and a scrape make their own."""
+    looks = list[None]()
+    monkeypatch.setattr(service_module, "SAMPLE", 0.0)
+    monkeypatch.setattr(CheckReporter, "report", lambda self, checks: looks.append(None))
+    (tmp_path / "source").mkdir()
+    queue = Counting("events", SystemClock())
+    async with build_service(load(None, {}, tmp_path), Deaf(), queues=(queue,), create=True) as service:
+        running = asyncio.create_task(service.run())
+        async with asyncio.timeout(60):
+            await queue.asked_often.wait()
+        service.drain()
+        await running
+    assert len(looks) == 1
+
+
+class Counting(MemoryQueue):
+    """An empty queue that is asked again and again."""
+
+    receives = 0
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        super().__init__(name, clock)
+        self.asked_often = asyncio.Event()
+
+    async def receive(self, limit: int, wait: float) -> list[Message]:
+        self.receives += 1
+        if self.receives == 20:
+            self.asked_often.set()
+        return await super().receive(limit, 0.01)
 
 
 class Unreachable(MemoryQueue):

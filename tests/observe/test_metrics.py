@@ -133,6 +133,12 @@ def test_every_outcome_of_a_transfer_is_counted(
     assert registry.get_sample_value("skyferry_transfers_total", labels) == 1
 
 
+def test_a_scrape_has_what_is_known_at_its_time(registry: CollectorRegistry, observer: MetricsObserver) -> None:
+    counts = iter([1, 2])
+    observer.status = lambda: replace(NOW, in_flight=next(counts))
+    assert [registry.get_sample_value("skyferry_in_flight") for _ in range(2)] == [1, 2]
+
+
 def test_a_snapshot_sets_the_gauges_and_what_is_gone_disappears(
     registry: CollectorRegistry, observer: MetricsObserver
 ) -> None:

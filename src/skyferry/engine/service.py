@@ -42,9 +42,9 @@ from skyferry.status import (
     sum_counts,
 )
 
-SAMPLE = 1.0  # seconds between samples of the status, for the metrics
+SAMPLE = 1.0  # seconds between looks at the checks and limits while there is work, and for a live view
+CALM = 5.0  # the same while there is none: whoever asks for the checks gets new ones in any case
 OVERDUE = 10.0  # seconds beyond its timeout after which a request means that its store is down
-CHANGE = 0.25  # of a limit that is reported
 PRUNE = 3600.0  # seconds between prunes of the ledger
 IDLE_CHECK = 0.1  # seconds between checks for idleness
 LONGEST_KEY = 200  # characters of a key in a heartbeat
@@ -89,7 +89,6 @@ class ServiceComponents:
     stores: Sequence[ObjectStore]
     sources: Sequence[EventSource]
     waiting: Callable[[], dict[str, int]]  # requests that wait for their rate limit, by store
-    sampled: Callable[[Status], None]
     retention: float  # seconds for which settled transfers stay in the ledger
     outbox: Outbox | None = None  # publishes dead letters
     health: Health | None = None  # knows errors that a query of the condition need not meet
@@ -98,6 +97,7 @@ class ServiceComponents:
     probes: Sequence[Probe] = ()  # of other conditions that /ready includes
     orphans: OrphanSettler | None = None
     recovery: LostMessageRecovery | None = None
+    sampled: Callable[[Status], None] | None = None  # gets the last known status every second
     idle_check: float = IDLE_CHECK  # seconds between checks for idleness
     reports: Callable[[], Sequence[WorkerReport]] | None = None  # of the processes that do the work, if others do
     helper: bool = False  # another process watches, prunes and publishes
@@ -130,7 +130,6 @@ class Service:
         )
         self._check_reporter = CheckReporter(self._context.observer, components.health)
         self._working = False
-        self._reported_limits: dict[str, int] = {}
 
     async def run(self, until_idle: bool = False) -> None:
         """Work until `drain` is called or, with `until_idle`, until no work is left.
@@ -211,7 +210,7 @@ class Service:
     async def status(self) -> Status:
         """Return a current snapshot, without the parts that do not answer."""
         await self._monitor.refresh()
-        return self._status()
+        return self.last_status()
 
     @property
     def idle(self) -> bool:
@@ -249,7 +248,8 @@ class Service:
     def _reports(self) -> Sequence[WorkerReport]:
         return self._components.reports() if self._components.reports else ()
 
-    def _status(self) -> Status:
+    def last_status(self) -> Status:
+        """Return a snapshot of what is known, without a request."""
         facts, clock = self._monitor.facts, self._context.clock
         now, own, reports = clock.monotonic(), self.report(), self._reports()
         return Status(
@@ -265,7 +265,7 @@ class Service:
             unrouted=facts.unrouted,
             held_deletes=facts.held,
             limiter_waiting=sum_counts([own.limiter_waiting, *(report.limiter_waiting for report in reports)]),
-            concurrency=sum_counts([report.concurrency for report in reports or [own]]),
+            concurrency=self._sum_limits(),
             receives={q.name: now - (q.health.answered or q.health.since) for q in self._components.queues},
             oldest=self._oldest(),
             checks=tuple(self._checks()),
@@ -336,17 +336,13 @@ class Service:
     async def _sample(self) -> None:
         while True:
             self._check_reporter.report(list(self._checks()))
-            status = self._status()
-            self._components.sampled(status)
-            self._report_limits(status.concurrency)
-            await self._context.clock.sleep(SAMPLE)
+            self._check_reporter.report_limits(self._sum_limits())
+            if sampled := self._components.sampled:
+                sampled(self.last_status())
+            await self._context.clock.sleep(SAMPLE if sampled or not self.worker.idle else CALM)
 
-    def _report_limits(self, limits: Mapping[str, int]) -> None:
-        """Report each limit of concurrent requests that has changed by a quarter since its last report."""
-        for store, count in limits.items():
-            if abs(count - (last := self._reported_limits.get(store, 0))) > last * CHANGE:
-                self._reported_limits[store] = count
-                self._context.observer.on(Record("limit.changed", store=store, count=count))
+    def _sum_limits(self) -> dict[str, int]:
+        return sum_counts([report.concurrency for report in self._reports() or [self.report()]])
 
     async def _keep_house(self) -> None:
         """Prune the ledger, and find transfers whose route or message is gone. Each may be done twice."""

@@ -25,10 +25,12 @@ CONDITION = {"ok": 0, "degraded": 1, "down": 2}
 class MetricsObserver(Collector):
     """Counts records, and registers itself and the metrics of the process with `registry`.
 
-    Gauges of queues, ledger and transfers in flight have the values of the last `update`.
+    Gauges of queues, ledger and transfers in flight have the values of the last `update`. Each scrape begins with one, once
+    `status` is set.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.status: Callable[[], Status] | None = None  # what is known at a scrape
         self._metrics = m = Catalog()
         self._buckets: set[str] = set()  # unknown buckets that are label values
         registry.register(self)
@@ -78,7 +80,7 @@ class MetricsObserver(Collector):
             handler(record)
 
     def update(self, now: Status) -> None:
-        """Set the gauges that are not counted; unknown values disappear. It is cheap enough to be called every second."""
+        """Set the gauges that are not counted; unknown values disappear."""
         m = self._metrics
         m.in_flight.set({(): now.in_flight})
         m.breaker.set({(store,): BREAKER[state] for store, state in now.breakers.items()})
@@ -126,6 +128,8 @@ class MetricsObserver(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return all metric families for a scrape."""
+        if self.status:
+            self.update(self.status())
         return [series.family() for series in self._metrics.all()]
 
     def describe(self) -> Iterable[Metric]:

@@ -5,26 +5,41 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
+from email.utils import formatdate
 from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.server import ServerState
 
 from skyferry.config.settings import ServerSettings
 from skyferry.errors import ConfigError
 from skyferry.server.connections.acceptor import Acceptor, connection_limit
 from skyferry.server.connections.connection import Connection
 
-TICK = 1.0  # seconds between updates of the Date header
 GRACE = 5  # seconds for active requests when the server stops
 DEFAULTS = ServerSettings()
+
+
+class _State(ServerState):
+    """Dates each response when its request comes. uvicorn does it once a second, which wakes an idle process up."""
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"date", formatdate(time.time(), usegmt=True).encode())]
+
+    @default_headers.setter
+    def default_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Ignore the empty list of the base class."""
 
 
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, acceptor: Acceptor, patience: float) -> None:
         super().__init__(config)
+        self.server_state = _State()
         self.ready, self.stopping = asyncio.Event(), asyncio.Event()
         self._acceptor, self._patience = acceptor, patience
 
@@ -39,10 +54,7 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         """Wait for `stop`. uvicorn's loop looks ten times a second if it should exit."""
-        while not await self.on_tick(0):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TICK):
-                    await self.stopping.wait()
+        await self.stopping.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         def create_connection() -> Connection:

@@ -16,6 +16,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError, SkyferryError
 from skyferry.sql.schema_steps import SchemaHistory
 from skyferry.sqlite.owners import PATIENCE, OwnerLock, owners_folder
+from skyferry.sqlite.quiet_time import NO_QUIET_TIME, QuietTime, find_patience
 from skyferry.sqlite.schema import apply_next_step
 
 T = TypeVar("T")
@@ -117,6 +119,7 @@ class SqliteFile:
             raise translate_error(problem, error, path) from problem
         self.rollbacks = 0  # transactions that failed
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._quiet: dict[str, QuietTime] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"sqlite-{path.name}", daemon=True)
         self._thread.start()
@@ -176,6 +179,18 @@ class SqliteFile:
             raise self._error("it is closed", where=str(self.path))
         with self._watch("read"):
             return await asyncio.get_running_loop().run_in_executor(self._readers, operation, self._reader)
+
+    async def find_announced(self, name: str, operation: Callable[[sqlite3.Connection], list[T]]) -> list[T]:
+        """Run like `read`. After a result of [] return it again until a process announces something, at most for seconds.
+
+        `name` is that of the operation. Everything that changes its result MUST be announced; see `write`.
+        """
+        announced, now = self.presence.find_last_announcement(), time.monotonic()
+        if self._quiet.get(name, NO_QUIET_TIME).lasts(announced, now):
+            return []
+        found = await self.read(operation)
+        self._quiet[name] = NO_QUIET_TIME if found else QuietTime(announced, now + find_patience(announced))
+        return found
 
     @contextlib.contextmanager
     def _watch(self, side: str) -> Iterator[None]:

@@ -99,7 +99,7 @@ class WorkerProcesses(WorkLoop, Protocol):
 async def build_service(
     settings: Settings,
     observer: Observer,
-    sampled: Callable[[Status], None] = lambda status: None,
+    sampled: Callable[[Status], None] | None = None,
     *,
     find: FindSources | None = None,
     ledger: Ledger | None = None,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import resource
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,11 +21,15 @@ from skyferry.ledgers.sqlite import batch, claims, dead_letters, housekeeping, q
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ledgers.sqlite.schema import HISTORY
 from skyferry.model import State
-from skyferry.ports import Filter, Ledger, Purpose, Retry, Settlement, Skipped
+from skyferry.ports import Filter, HeldFilter, Ledger, Purpose, Retry, Settlement, Skipped
+from skyferry.sqlite import file
+from skyferry.sqlite.owners import OwnerLock
+from skyferry.sqlite.quiet_time import AGAIN
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.ledger import LedgerConformance, LedgerHarness
 from skyferry.testing.ledger.dead_letters import BURIED
 from skyferry.testing.ledger.harness import claim, done, failure, finish, settle, transfer
+from skyferry.testing.ledger.held_deletes import make_held_delete
 from skyferry.testing.ledger.refusals import UNROUTED
 from skyferry.testing.ledger.uploads import make_progress
 
@@ -211,6 +218,7 @@ async def test_an_upload_from_before_uploads_had_secrets_is_gone_on_with(tmp_pat
         ("finish_publish", "sqlite_autoindex_letters_1"),
         ("reschedule_publish", "sqlite_autoindex_letters_1"),
         ("find_redrive", "letters_redriven"),
+        ("find_redriven", "letters_redriven"),
         ("count_redriven", "letters_redriven"),
     ],
 )
@@ -274,3 +282,66 @@ async def test_a_disk_that_is_full_is_no_ledger_that_can_be_written(tmp_path: Pa
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     await ledger.check_writable()
     await ledger.close()
+
+
+async def test_the_file_is_not_asked_for_redriven_letters_until_a_process_announces_some(
+    sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look wakes a thread, and a worker looks once a second."""
+    mine, other = await sqlite.open("mine"), await sqlite.open("other")
+    await mine.add_dead_letters([BURIED])
+    reads = count_reads(mine, monkeypatch)
+    for _ in range(3):
+        assert await mine.take_letters(Purpose.REDRIVE, 9, 30.0) == []
+    assert reads == ["read"]
+    await other.redrive(Filter())
+    assert [letter.id for letter in await mine.take_letters(Purpose.REDRIVE, 9, 30.0)] == [BURIED.id]
+    await sqlite.pass_time(31)
+    assert [letter.id for letter in await mine.take_letters(Purpose.REDRIVE, 9, 30.0)] == [BURIED.id]  # its lease ended
+
+
+async def test_the_file_is_not_asked_for_approved_deletes_until_a_process_announces_some(
+    sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other, gone = await sqlite.open("mine"), await sqlite.open("other"), make_held_delete("k")
+    await mine.hold_deletes([gone])
+    reads = count_reads(mine, monkeypatch)
+    for _ in range(3):
+        assert await mine.list_approved_deletes(9) == []
+    assert reads == ["read"]
+    await other.approve_deletes(HeldFilter())
+    assert [held.id for held in await mine.list_approved_deletes(9)] == [gone.id]
+
+
+async def test_an_announcement_that_gets_lost_is_made_up_for(
+    sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OwnerLock, "announce", lambda self: None)
+    mine, other = await sqlite.open("mine"), await sqlite.open("other")
+    await mine.add_dead_letters([BURIED])
+    assert await mine.take_letters(Purpose.REDRIVE, 9, 30.0) == []
+    await other.redrive(Filter())
+    now = time.monotonic() + AGAIN
+    monkeypatch.setattr(file, "time", SimpleNamespace(monotonic=lambda: now))
+    assert [letter.id for letter in await mine.take_letters(Purpose.REDRIVE, 9, 30.0)] == [BURIED.id]
+
+
+def count_reads(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows with each read of a ledger's file."""
+    assert isinstance(ledger, SqliteLedger)
+    found, read = list[str](), ledger._file.read
+
+    async def counted(operation: Any) -> Any:
+        found.append("read")
+        return await read(operation)
+
+    monkeypatch.setattr(ledger._file, "read", counted)
+    return found
+
+
+@pytest.fixture
+async def sqlite(tmp_path: Path) -> AsyncIterator[SqliteHarness]:
+    """A new file."""
+    harness = SqliteHarness(tmp_path / "ledger.db")
+    yield harness
+    await harness.close()

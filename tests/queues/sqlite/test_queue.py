@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,10 @@ from skyferry.clock import SystemClock
 from skyferry.errors import QueueError
 from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.queues.sqlite import queue as queue_module
-from skyferry.queues.sqlite.queue import AGAIN, SQL, SqliteQueue
+from skyferry.queues.sqlite.queue import REAP, SQL, SqliteQueue
 from skyferry.sqlite.inotify import open_notifications
 from skyferry.sqlite.owners import OwnerLock
+from skyferry.sqlite.quiet_time import AGAIN, SOON, find_patience
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.queue import QueueConformance, QueueHarness
 
@@ -183,10 +185,10 @@ async def test_after_the_last_message_the_file_is_not_asked_until_the_next_one_i
 async def test_a_message_that_is_due_later_is_received_then_although_others_came_first(sqlite: SqliteHarness) -> None:
     """It is not announced again."""
     queue = await sqlite.open()
-    await queue.send([Outgoing(b"later", delay=AGAIN / 2), Outgoing(b"now")])
+    await queue.send([Outgoing(b"later", delay=REAP / 2), Outgoing(b"now")])
     assert [message.body for message in await queue.receive(2, 0)] == [b"now"]
     waiting = await start_receive(queue)
-    await sqlite.pass_time(AGAIN / 2)
+    await sqlite.pass_time(REAP / 2)
     assert [message.body for message in await asyncio.wait_for(waiting, 30)] == [b"later"]
 
 
@@ -250,7 +252,7 @@ async def test_the_end_of_own_work_wakes_no_other_process(sqlite: SqliteHarness)
     assert sqlite.opened[0]._file.presence.find_last_announcement() == before
 
 
-async def test_what_no_process_announces_is_found_within_a_second(
+async def test_what_no_process_announces_is_found_within_seconds(
     sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A notification may get lost, and other versions of the program send none."""
@@ -260,6 +262,52 @@ async def test_what_no_process_announces_is_found_within_a_second(
     await other.send([Outgoing(b"x")])
     await sqlite.pass_time(AGAIN)
     assert [message.body for message in await asyncio.wait_for(waiting, 30)] == [b"x"]
+
+
+def count_writes(queue: EventQueue, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return a list that grows with each transaction of a queue."""
+    assert isinstance(queue, SqliteQueue)
+    file, found = queue._file, list[float]()
+    write = file.write
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        found.append(queue._clock.time())
+        return await write(*args, **options)
+
+    monkeypatch.setattr(file, "write", counted)
+    return found
+
+
+async def test_an_empty_file_is_not_asked_again_until_a_message_is_announced(
+    sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not within five seconds: each transaction wakes a thread."""
+    mine, other = await sqlite.open(), await sqlite.open()
+    writes = count_writes(mine, monkeypatch)
+    for _ in range(4):
+        assert await mine.receive(1, 0) == []
+        await sqlite.clock.advance(AGAIN / 5)
+    assert len(writes) == 1
+    await other.send([Outgoing(b"x"), Outgoing(b"y")])
+    assert [[m.body for m in await mine.receive(1, 0)] for _ in range(3)] == [[b"x"], [b"y"], []]
+
+
+async def test_messages_of_others_are_looked_at_each_second(
+    sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their process may die, which announces nothing."""
+    mine, other = await sqlite.open(), await sqlite.open()
+    await other.send([Outgoing(b"x")])
+    assert len(await other.receive(1, 0)) == 1
+    writes = count_writes(mine, monkeypatch)
+    for _ in range(3):
+        assert await mine.receive(1, 0) == []
+        await sqlite.clock.advance(REAP)
+    assert len(writes) == 3
+
+
+def test_a_filesystem_with_coarse_times_is_looked_at_more_often() -> None:
+    assert (find_patience(1_796_000_000_123_456_789), find_patience(1_796_000_000_000_000_000)) == (AGAIN, SOON)
 
 
 async def test_notifications_end_with_the_queue(sqlite: SqliteHarness) -> None:

@@ -134,20 +134,25 @@ async def test_an_error_inside_ends_it_and_comes_out(service: Service) -> None:
     assert caught.group_contains(LookupError)
 
 
-async def test_an_idle_server_wakes_once_a_second_and_ends_at_once(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """uvicorn looks ten times a second whether it should end."""
-    ticks, tick = 0, uvicorn.Server.on_tick
+async def test_an_idle_server_never_wakes_and_ends_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvicorn looks ten times a second whether it should end, and at the time for the Date header."""
+    ticks = list[int]()
 
     async def count(server: uvicorn.Server, counter: int) -> bool:
-        nonlocal ticks
-        ticks += 1
-        return await tick(server, counter)
+        ticks.append(counter)
+        return server.should_exit
 
     monkeypatch.setattr(uvicorn.Server, "on_tick", count)
-    monkeypatch.setattr(http_server, "TICK", 3600.0)
     async with asyncio.timeout(60):
         async with serve(create_app(service, ServerSettings(), CollectorRegistry()), "127.0.0.1", 0):
             await asyncio.sleep(0.3)
-            assert ticks == 1
+    assert ticks == []
+
+
+async def test_each_response_has_the_date_of_its_request(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    dates = iter(["the first", "the second"])
+    monkeypatch.setattr(http_server, "formatdate", lambda time, usegmt: next(dates))
+    app = create_app(service, ServerSettings(), CollectorRegistry())
+    async with serve(app, "127.0.0.1", 0) as url, httpx.AsyncClient() as client:
+        found = [(await client.get(f"{url}/health")).headers["date"] for _ in range(2)]
+    assert found == ["the first", "the second"]

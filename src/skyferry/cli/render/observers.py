@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -27,11 +27,14 @@ class RunObservers:
         seen: list[Observer] = [self._metrics, logs, *traces]
         self.observer: Observer = Fanout([*seen, view] if view else seen)
 
-    def sampled(self, status: Status) -> None:
-        """Accept the status of the service, every few seconds."""
-        self._metrics.update(status)
-        if self._view:
-            self._view.sampled(status)
+    @property
+    def sampled(self) -> Callable[[Status], None] | None:
+        """Accepts the status of the service every second, for the live view."""
+        return self._view.sampled if self._view else None
+
+    def attach(self, status: Callable[[], Status]) -> None:
+        """Let each scrape of the metrics ask for the last known status."""
+        self._metrics.status = status
 
     @asynccontextmanager
     async def running(self, url: str, folders: Sequence[Path], config: Path | None) -> AsyncIterator[None]:

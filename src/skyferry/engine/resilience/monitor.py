@@ -30,6 +30,7 @@ WRITE = 5.0  # seconds between write checks of the ledger
 SCAN = 60.0  # seconds for the query of the oldest unsettled events
 SHARE = 20  # that query pauses for this many times its duration, and the number of workers
 NEAR = 2.0  # seconds between depth samples of a queue on this machine
+CHANGE = 0.25  # of a limit that is reported
 NEW = 5.0  # seconds for which a status request uses the last depth of another queue
 
 
@@ -181,11 +182,15 @@ class Monitor:
 
 
 class CheckReporter:
-    """Reports checks whose state has changed, except failures that `Health` has reported. At the start everything is ok."""
+    """Reports checks whose state has changed, except failures that `Health` has reported, and limits that have changed.
+
+    At the start everything is ok.
+    """
 
     def __init__(self, observer: Observer, health: Health | None = None) -> None:
         self._on, self._health = observer.on, health
         self._states: dict[tuple[str, str], Condition] = {}
+        self._limits: dict[str, int] = {}  # as last reported
 
     def report(self, checks: Sequence[HealthCheck]) -> None:
         """Report each change once. The worker reports its drain itself."""
@@ -206,3 +211,10 @@ class CheckReporter:
                         message=check.message,
                     )
                 )
+
+    def report_limits(self, limits: Mapping[str, int]) -> None:
+        """Report each limit of concurrent requests, by store, that has changed by a quarter since its last report."""
+        for store, count in limits.items():
+            if abs(count - (last := self._limits.get(store, 0))) > last * CHANGE:
+                self._limits[store] = count
+                self._on(Record("limit.changed", store=store, count=count))

@@ -56,7 +56,7 @@ class SqliteDeadLetters:
 
     async def redrive(self, where: Filter, ids: Sequence[str] | None = None) -> int:
         now = rules.to_ticks(self._clock.time())
-        return await self._file.write(lambda db: _redrive(db, where, ids, now))
+        return await self._file.write(lambda db: _redrive(db, where, ids, now), announce=True)
 
     async def discard(self, where: Filter, ids: Sequence[str] | None = None) -> int:
         now = rules.to_ticks(self._clock.time())
@@ -64,8 +64,10 @@ class SqliteDeadLetters:
 
     async def take_letters(self, purpose: Purpose, limit: int, lease: float) -> list[DeadLetter]:
         now = rules.to_ticks(self._clock.time())
+        if purpose is Purpose.REDRIVE and not await self._file.find_announced("redriven", _find_redriven):
+            return []  # called every second
         if not await self._file.read(lambda db: _find_due(db, purpose, now, 1)):
-            return []  # called every second: no transaction if no letter is due
+            return []  # no transaction if no letter is due
         return await self._file.write(lambda db: _take(db, purpose, now, limit, now + rules.to_ticks(lease)))
 
     async def finish_letters(self, purpose: Purpose, letters: Sequence[DeadLetterRef]) -> None:
@@ -151,6 +153,11 @@ def _find_due(db: sqlite3.Connection, purpose: Purpose, now: int, limit: int) ->
     """Return serial, letter, and the time it was redriven."""
     found: list[Any] = orjson.loads(db.execute(SQL[f"find_{purpose}"], {"now": now, "limit": limit}).fetchone()[0])
     return found
+
+
+def _find_redriven(db: sqlite3.Connection) -> list[int]:
+    """Return [1] if a letter is to be processed again, now or later."""
+    return [row[0] for row in db.execute(SQL["find_redriven"])]
 
 
 def _take(db: sqlite3.Connection, purpose: Purpose, now: int, limit: int, until: int) -> list[DeadLetter]:

@@ -45,7 +45,7 @@ class SqliteHeldDeletes:
         await self._file.write(lambda db: db.execute(SQL["set_identity"], values).close())
 
     async def hold_deletes(self, deletes: Sequence[HeldDelete]) -> int:
-        return await self._file.write(lambda db: _hold(db, deletes))
+        return await self._file.write(lambda db: _hold(db, deletes), announce=True)
 
     async def list_held_deletes(self, where: HeldFilter, cursor: str = "", limit: int = 100) -> Page[HeldDelete]:
         before = int(cursor) if cursor.isdecimal() else FIRST
@@ -67,9 +67,10 @@ class SqliteHeldDeletes:
         return await self._decide("rejected", where, ids)
 
     async def list_approved_deletes(self, limit: int) -> list[HeldDelete]:
-        query = SQL["list_approved"]
-        found = await self._file.read(lambda db: db.execute(query, {"limit": limit}).fetchone()[0])
-        return [_unpack(row) for row in orjson.loads(found)]
+        def operation(db: sqlite3.Connection) -> list[Any]:
+            return list(orjson.loads(db.execute(SQL["list_approved"], {"limit": limit}).fetchone()[0]))
+
+        return [_unpack(row) for row in await self._file.find_announced("approved", operation)]
 
     async def forget_deletes(self, ids: Sequence[str]) -> int:
         if not await self.find_held_deletes(ids):
@@ -79,7 +80,7 @@ class SqliteHeldDeletes:
 
     async def _decide(self, state: Decision, where: HeldFilter, ids: Collection[str] | None) -> int:
         now = rules.to_ticks(self._clock.time())
-        return await self._file.write(lambda db: _decide(db, state, where, ids, now))
+        return await self._file.write(lambda db: _decide(db, state, where, ids, now), announce=True)
 
 
 def _hold(db: sqlite3.Connection, deletes: Sequence[HeldDelete]) -> int:

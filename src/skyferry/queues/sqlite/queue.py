@@ -28,12 +28,12 @@ from skyferry.sql.schema_steps import load_history
 from skyferry.sqlite.file import OnHealth, SqliteFile
 from skyferry.sqlite.inotify import FolderNotifications, open_notifications
 from skyferry.sqlite.owners import OwnerLock
+from skyferry.sqlite.quiet_time import find_patience
 
-AGAIN = 1.0  # seconds after which a receive asks the file again, although no process has announced a message
 POLL = 0.2  # seconds between looks for announcements of other processes, on a system without notifications
 SOON = 0.01  # the same while messages come, for so many seconds after the last one:
 BUSY = 2.0
-REAP = 1.0  # seconds between looks for dead processes
+REAP = 1.0  # seconds between looks for dead processes, while messages are leased
 CACHE = (
     8 * 2**20
 )  # bytes of cached pages: messages are appended and taken in order, so more would only grow with the backlog
@@ -47,7 +47,7 @@ class SqliteQueue:
     """An `EventQueue` in a file.
 
     The messages of a process that died come to the others within seconds, those of one that closes at once. A process that sends
-    announces it (see `OwnerLock.announce`), and wakes the receivers of the others. One that does not is noticed within a second.
+    announces it (see `OwnerLock.announce`), and wakes the receivers of the others. One that does not is noticed within seconds.
     """
 
     def __init__(
@@ -219,7 +219,9 @@ class SqliteQueue:
 
         batch, due, dead, self._announced = await self._file.write(operation, flush=False)
         self._noticed = self._notifier.count
-        self._look_at = self._clock.monotonic() + min(due - self._clock.time(), AGAIN)
+        # While messages are hidden, their process may die and free them.
+        patience = find_patience(self._announced) if due == inf else min(due - self._clock.time(), REAP)
+        self._look_at = self._clock.monotonic() + patience
         if dead:
             await asyncio.to_thread(self._file.presence.forget, dead)
         return batch

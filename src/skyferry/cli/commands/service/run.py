@@ -123,6 +123,7 @@ async def _run(settings: Settings, config: Path | None, until_idle: bool, live: 
         if building.cancelled():  # by a signal: nothing was begun
             return ExitCode.OK
         service = building.result()
+        show.attach(service.last_status)
         start.begin(service)
         tune_collector()
         await service.run(until_idle)

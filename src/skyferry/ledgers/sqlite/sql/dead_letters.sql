@@ -19,6 +19,10 @@ SELECT bucket, count(*) AS n FROM letters WHERE bucket IS NOT NULL GROUP BY buck
 -- name: count_redriven
 SELECT count(*) FROM letters WHERE redriven_at IS NOT NULL AND hidden_until > -1
 
+-- name: find_redriven
+-- 1 if a letter is to be processed again, leased or not
+SELECT 1 FROM letters WHERE redriven_at IS NOT NULL AND hidden_until > -1 LIMIT 1
+
 -- name: find_redrive
 -- Letters to redrive that are due and not leased
 SELECT json_group_array(json_array(serial, letter, redriven_at)) FROM (
