@@ -260,6 +260,7 @@ async def test_a_system_that_cannot_watch_says_what_to_do(
     def full(*_: object) -> None:
         raise OSError("OS file watch limit reached")
 
+    monkeypatch.setattr(watch_folder, "has_inotify", lambda: False)
     monkeypatch.setattr("watchfiles._rust_notify.RustNotify", full)
     with pytest.raises(StoreUnavailable, match="limit reached") as caught:
         await FolderWatcher(watched, heard.send, heard.miss, clock, heard).run()

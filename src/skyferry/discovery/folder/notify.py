@@ -1,11 +1,13 @@
-"""The operating system's notifications about one folder, off the event loop."""
+"""The operating system's notifications about one folder, off the event loop, where there is no inotify."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from skyferry.errors import StoreUnavailable
 
@@ -38,6 +40,9 @@ class Notifications:
         """Return (1 added, 2 modified, 3 deleted; path), or {} after a second without changes. Raises WatchEnded."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._next)
 
+    def wake(self) -> None:
+        """Let `next_changes` return soon. It returns every second."""
+
     def close(self) -> None:
         """Stop. The thread ends within CALM_STEP."""
         self._stop.set()
@@ -47,14 +52,9 @@ class Notifications:
     def _open(self) -> None:
         from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
-        try:
+        with translate_errors(self._folder, WatchfilesRustInternalError):
             self._held = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._notify = RustNotify([self._folder], False, False, 300, True, True)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise WatchEnded from error
-        except (OSError, WatchfilesRustInternalError) as error:
-            hint = "raise fs.inotify.max_user_watches and max_user_instances, or set watch: false"
-            raise StoreUnavailable(f"cannot be watched: {error}", where=self._folder, hint=hint) from error
 
     def _next(self) -> set[tuple[int, str]]:
         from watchfiles._rust_notify import WatchfilesRustInternalError
@@ -78,3 +78,17 @@ class Notifications:
         if self._held >= 0:
             os.close(self._held)
             self._held = -1
+
+
+@contextmanager
+def translate_errors(folder: str, *others: type[Exception]) -> Iterator[None]:
+    """Raise StoreUnavailable for an OSError and for `others`, when notifications are opened; WatchEnded if there is no folder."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise WatchEnded from error
+    except Exception as error:
+        if not isinstance(error, (OSError, *others)):
+            raise
+        hint = "raise fs.inotify.max_user_watches and max_user_instances, or set watch: false"
+        raise StoreUnavailable(f"cannot be watched: {error}", where=folder, hint=hint) from error

@@ -9,6 +9,7 @@ from itertools import islice
 from types import MappingProxyType
 
 from skyferry.discovery.failures import FailureReporter
+from skyferry.discovery.folder.inotify import TreeNotifications, has_inotify
 from skyferry.discovery.folder.inspector import (
     DELETED,
     DeletedFolder,
@@ -71,6 +72,7 @@ class FolderWatcher:
         self._waiting: dict[str, _Waiting] = {}
         self._looking = asyncio.Lock()  # the inspector is not thread-safe
         self._wake = asyncio.Event()
+        self._wake_watch: Callable[[], None] = lambda: None
         self._missed_prefixes: set[str] = set()
         self._any_missed = asyncio.Event()
         self._overrun = False
@@ -101,7 +103,8 @@ class FolderWatcher:
         await self._handle_inspected(self._inspector.inspect_listed(events))
 
     async def _watch(self) -> None:
-        notifications = Notifications(self._inspector.root)
+        notifications = (TreeNotifications if has_inotify() else Notifications)(self._inspector.root)
+        self._wake_watch = notifications.wake
         try:
             await notifications.open()
             await asyncio.to_thread(self._inspector.scan_folders)
@@ -154,6 +157,8 @@ class FolderWatcher:
                     self._watched.special(found.path, found.mode)
             if events := [found for found in chunk if isinstance(found, ObjectEvent)]:
                 await self.send_events(await self._filter(events))
+        if self._inspector.opened:
+            self._wake_watch()  # it ends
 
     async def _next_chunk(self, inspected: Iterator[PathChange]) -> list[PathChange]:
         async with self._looking:
