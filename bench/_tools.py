@@ -123,7 +123,7 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> Spent:
 
 
 def read_peak(process: int) -> int:
-    """Return the peak bytes of a process; unlike `ru_maxrss`, they exclude those of this process before the start."""
+    """Return the peak bytes of a process, or 0 if it has ended. Unlike `ru_maxrss`, they exclude those of its parent."""
     try:
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -27,7 +27,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench._tools import KEY, RCLONE, SECRET, prepare_etags, serve
+from bench._tools import KEY, RCLONE, SECRET, prepare_etags, read_peak, serve
 
 from skyferry.config.units import parse_size
 
@@ -117,7 +117,7 @@ def run(commands: Commands) -> Run:
     for command in commands:
         process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
-            peak = max(peak, _peak(process.pid))
+            peak = max(peak, read_peak(process.pid))
             time.sleep(0.02)
         process.returncode = os.waitstatus_to_exitcode(ended[1])
         if process.returncode:
@@ -131,14 +131,6 @@ def _read_servers_cpu() -> float:
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     spent = [Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13] for child in children]
     return sum(int(ticks) for both in spent for ticks in both) / os.sysconf("SC_CLK_TCK")
-
-
-def _peak(process: int) -> int:
-    """Return the peak bytes of a process; unlike `ru_maxrss`, they exclude those of this process before the start."""
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def copy_by_skyferry(source: str, destination: str, workspace: Path) -> Commands:

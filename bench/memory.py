@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench._tools import read_peak
 from bench.restart import fill
 from tests.cloud_e2e.buckets import AzureContainer, Clouds, Item, S3Bucket
 from tests.cloud_e2e.test_rclone import RCLONE, remote, settings
@@ -59,19 +60,11 @@ class Tool:
             ) as process,
         ):
             while process.poll() is None:
-                peak = max(peak, _peak(process.pid))
+                peak = max(peak, read_peak(process.pid))
                 time.sleep(0.02)
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command)
         return Run(peak, time.perf_counter() - began)
-
-
-def _peak(process: int) -> int:
-    """Return the peak bytes of a process, or 0 if it has ended. Unlike `ru_maxrss`, they exclude the parent's."""
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def skyferry(at_once: int) -> Tool:
