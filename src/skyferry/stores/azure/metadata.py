@@ -8,10 +8,10 @@ from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 from skyferry.clouds.http import seconds
-from skyferry.errors import Unsupported
+from skyferry.errors import StoreError, Unsupported
 from skyferry.frozen import dataclass
 from skyferry.model import Attributes, Checksums, ObjectMeta, Position
-from skyferry.stores.checks import suggest_handling
+from skyferry.stores.checks import OTHER_SERVER, suggest_handling
 from skyferry.stores.s3.metadata import decode, encode, from_base64, text
 
 META = "x-ms-meta-"
@@ -83,12 +83,17 @@ def meta(key: str, headers: Mapping[str, str], size: int, *, ranged: bool = Fals
 
 
 def parse_write(key: str, headers: Mapping[str, str], size: int, given: Attributes, attested: Checksums) -> ObjectMeta:
-    """Parse the answer to a write. It has the time but not the attributes, which are `given`."""
-    modified = seconds(headers.get("last-modified", ""))
+    """Parse the answer to a write. It has the time but not the attributes, which are `given`.
+
+    Raise StoreError without an ETag: a page of a proxy must not prove a write, whose checksums Azure has verified but not repeated.
+    """
+    modified, version = seconds(headers.get("last-modified", "")), AzureVersion.of(headers)
+    if not version.etag:
+        raise StoreError("the answer is not that of Azure: it has no ETag", hint=OTHER_SERVER)
     return ObjectMeta(
         key=key,
         size=size,
-        version=str(AzureVersion.of(headers)),
+        version=str(version),
         modified=modified,
         position=Position.at(int(modified * 1e9)),
         checksums=attested,

@@ -11,7 +11,15 @@ from functools import partial
 from skyferry.bodies import StreamedBody
 from skyferry.clouds.azure import AzureProvider
 from skyferry.clouds.http import HttpResponse
-from skyferry.errors import ConnectionLost, InvalidKey, ObjectNotFound, PreconditionFailed, Unsupported, VersionChanged
+from skyferry.errors import (
+    ConnectionLost,
+    InvalidKey,
+    ObjectNotFound,
+    PreconditionFailed,
+    StoreError,
+    Unsupported,
+    VersionChanged,
+)
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports import ANY, CopySource, ObjectData, Precondition
 from skyferry.ports.inspection import BucketFacts
@@ -23,7 +31,7 @@ from skyferry.stores.azure.inspection import inspect
 from skyferry.stores.azure.listing import Listing
 from skyferry.stores.azure.metadata import AzureVersion, meta, parse_write, write_headers
 from skyferry.stores.azure.upload import AzureUploads
-from skyferry.stores.checks import check_key, translate_absence
+from skyferry.stores.checks import OTHER_SERVER, check_key, translate_absence
 from skyferry.stores.s3.metadata import content_length, content_range, from_base64
 
 SEGMENTS_MAX = 254
@@ -182,6 +190,8 @@ class AzureStore:
             return found
         query = {"comp": "tags", **AzureVersion.parse(found.version).query}
         document = (await self._client.send("GET", found.key, query=query)).xml()
+        if document.find("TagSet") is None:
+            raise StoreError("the answer has no tags", where=self._client.where(found.key), hint=OTHER_SERVER)
         tags = {tag.findtext("Key", ""): tag.findtext("Value", "") for tag in document.iterfind("TagSet/Tag")}
         return replace(found, attributes=replace(found.attributes, tags=tags))
 

@@ -14,6 +14,7 @@ from skyferry.clouds.errors import find_expiry
 from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied
 from skyferry.frozen import dataclass
+from skyferry.stores.checks import translate_malformed
 from skyferry.stores.gcs.errors import CREATE, is_ambiguous, translate_error
 from skyferry.stores.gcs.metadata import FIELDS
 
@@ -117,9 +118,10 @@ class GcsClient:
         query |= self.encryption("destinationKmsKeyName")
         while True:
             answer = await self.post(path, target, query, target["name"])
-            if answer.get("done"):
-                return answer["resource"]
-            query["rewriteToken"] = answer["rewriteToken"]
+            with translate_malformed(self.where(target["name"])):
+                if answer.get("done"):
+                    return answer["resource"]
+                query["rewriteToken"] = answer["rewriteToken"]
 
     def path(self, key: str | None = None) -> str:
         """Return the API path of an object, or of all objects."""

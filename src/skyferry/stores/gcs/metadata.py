@@ -51,7 +51,7 @@ def meta(resource: Mapping[str, Any]) -> ObjectMeta:
             checksums=Checksums(crc32c=to_hex(resource.get("crc32c", "")), md5=to_hex(resource.get("md5Hash", ""))),
             attributes=attributes(resource),
         )
-    except (KeyError, ValueError, TypeError) as broken:
+    except (AttributeError, KeyError, ValueError, TypeError) as broken:
         raise StoreError(
             "the answer is no object resource; check that the endpoint is Cloud Storage's JSON API"
         ) from broken

@@ -38,7 +38,7 @@ from skyferry.model import (
 )
 from skyferry.ports import ANY, CopySource, ObjectData, Precondition
 from skyferry.ports.inspection import BucketFacts
-from skyferry.stores.checks import check_key, translate_absence
+from skyferry.stores.checks import check_key, translate_absence, translate_malformed
 from skyferry.stores.gcs.client import GcsClient, GcsOptions
 from skyferry.stores.gcs.inspection import inspect
 from skyferry.stores.gcs.metadata import (
@@ -103,8 +103,10 @@ class GcsStore:
             if version and start:
                 answer = await self._range(key, start, length, version)
                 found = self._of_range(key, answer, start, length) or await self._look(key, version)
+                self._require(key, found, version)
             else:
                 answer, found = await self._range_and_meta(key, start, length, version)
+                self._require(key, found, version or found.version)
         except ObjectNotFound as gone:
             raise (VersionChanged(where=gone.where) if version else gone) from gone
         if answer.status == 416 and found.size > start:
@@ -202,6 +204,10 @@ class GcsStore:
         except PreconditionFailed as impossible:
             raise PreconditionFailed(impossible.message, where=self._client.where(key)) from impossible
 
+    def _require(self, key: str, found: ObjectMeta, version: str) -> None:
+        if found.version != version:  # a cache in between ignores the generation
+            raise VersionChanged(where=self._client.where(key))
+
     async def _look(self, key: str, version: str = "") -> ObjectMeta:
         query = {"fields": FIELDS, **({"generation": version} if version else {})}
         return meta((await self._client.send("GET", self._client.path(key), query=query, key=key)).json())
@@ -218,7 +224,8 @@ class GcsStore:
         """Parse the answer; None for a range past the end."""
         if answer.status == 416:
             return None
-        found = parse_range(key, answer, start, max(length, 1))
+        with translate_malformed(self._client.where(key)):
+            found = parse_range(key, answer, start, max(length, 1))
         if found is None:
             raise ConnectionLost(f"{len(answer.body)} of {length} bytes arrived", where=self._client.where(key))
         return found

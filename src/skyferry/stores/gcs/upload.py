@@ -106,9 +106,10 @@ class GcsUploads:
         async for item in self.listed(_name(upload.id, "")):
             label = item["name"].rpartition("/")[2]
             if _PART.fullmatch(label):
-                number, crc32c = int(label), to_hex(item["crc32c"])
-                offset = (number - 1) * upload.part_size
-                found.append(Part(number, offset, int(item["size"]), item["generation"], crc32c))
+                with translate_malformed(self._client.where(upload.key)):
+                    number, crc32c = int(label), to_hex(item["crc32c"])
+                    offset = (number - 1) * upload.part_size
+                    found.append(Part(number, offset, int(item["size"]), item["generation"], crc32c))
         return found
 
     async def uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
