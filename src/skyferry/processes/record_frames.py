@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from operator import attrgetter
 from types import MappingProxyType
@@ -55,6 +56,7 @@ class RecordBuffer:
         self._counted = detail == "progress"
         self._sums: dict[tuple[str, str], list[Any]] = {}  # packed records with sums of bytes, by store and operation
         self._send, self._due = send, False
+        self._filled = asyncio.Event()
         self.lost = 0  # records that found no room
 
     def on(self, record: Record) -> None:
@@ -65,6 +67,7 @@ class RecordBuffer:
         if self._counted and self._count(record):
             return
         self._packed.append(self._getters.get(record.event, _get_all)(record))
+        self._filled.set()
         if self._send is not None and not self._due and record.event in ENDS:
             self._due = True
             asyncio.get_running_loop().call_soon(self._send_now)
@@ -76,6 +79,7 @@ class RecordBuffer:
             of = record.store, record.operation
             if (known := self._sums.get(of)) is None:
                 self._packed.append(known := [event, *of, "", 0, None])
+                self._filled.set()
                 self._sums[of] = known
             known[4] += record.bytes or 0
             return True
@@ -94,7 +98,14 @@ class RecordBuffer:
         """Return the records since the last call."""
         packed, self._packed = self._packed, []
         self._sums.clear()
+        self._filled.clear()
         return packed
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until there are records to take, but no longer than this."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._filled.wait()
 
 
 def unpack_records(packed: Sequence[Packed], worker: str, detail: Detail) -> list[Record]:

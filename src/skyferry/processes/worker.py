@@ -23,8 +23,8 @@ from skyferry.processes.record_frames import RecordBuffer
 from skyferry.processes.shared_queue import QueueClient
 from skyferry.wiring import SourceContext, build_service, copy_ledgers
 
-TICK = 0.05  # seconds between batches of records
-REPORT = 20  # ticks between reports without a change
+TICK = 0.05  # seconds in which the records of a batch gather
+REPORT = 1.0  # seconds between reports without a change
 ORPHANED = 5.0  # seconds that a child without a parent has to give its leases back
 
 
@@ -129,16 +129,19 @@ async def _listen(service: Service, channel: Channel, begun: asyncio.Event, queu
 
 
 async def _report(service: Service, records: RecordBuffer, channel: Channel) -> None:
-    """Send the records, and a report every second, and at once when the work begins or ends."""
-    ticks, idle = 0, None
+    """Send the records, and a report every second, and at once when the work begins or ends. An idle child waits for a record."""
+    time = asyncio.get_running_loop().time
+    due, idle = 0.0, None
     while True:
         if packed := records.take():
             channel.send("records", packed)
-        if ticks % REPORT == 0 or service.idle is not idle:
+        if time() >= due or service.idle is not idle:
+            due, idle = time() + REPORT, service.idle
             channel.send("report", service.report())  # goes through all that is in flight
-        ticks, idle = ticks + 1, service.idle
         with contextlib.suppress(ConnectionError):  # `_listen` notices it too
             await channel.flush()
+        if idle:
+            await records.wait(due - time())
         await asyncio.sleep(TICK)
 
 
