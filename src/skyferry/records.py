@@ -41,7 +41,7 @@ Event = Literal[
     "event.ignored",  # reason: the provider's name of a notification that does not concern content
     "transfer.claimed",
     "transfer.duplicate",  # was settled before
-    "transfer.done",  # duration, bytes, lag, reason: present if the destination had the object already, else ""
+    "transfer.done",  # duration, bytes, lag, reason: present if the destination had it already; message: what it cannot keep
     "transfer.skipped",  # reason
     "transfer.retry",  # error, delay
     "transfer.dead",  # error

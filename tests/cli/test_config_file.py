@@ -49,6 +49,17 @@ def test_a_variable_that_names_no_file_is_an_error_of_every_command(
         assert f"SKYFERRY_CONFIG={name}: the configuration file {reason}" in result.err
 
 
+def test_what_has_the_name_in_this_folder_and_is_no_file_is_an_error(cli: Cli) -> None:
+    """Otherwise the embedded default would be used instead of it."""
+    Path("skyferry.yaml").symlink_to("absent.yaml")
+    result = cli("check-config")
+    assert (result.code, "skyferry.yaml: the configuration file is a link to absent.yaml" in result.err) == (2, True)
+    Path("skyferry.yaml").unlink()
+    Path("skyferry.yml").mkdir()
+    result = cli("run", "--until-idle")
+    assert (result.code, "skyferry.yml: the configuration file is a folder" in result.err) == (2, True)
+
+
 def test_check_config_judges_the_file_in_this_folder_and_says_so(cli: Cli) -> None:
     assert cli("check-config").out.startswith("configuration: the embedded default (no --config, no SKYFERRY_CONFIG, ")
     Path("skyferry.yaml").write_text("workspce: here\n")

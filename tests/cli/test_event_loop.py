@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from skyferry.cli.event_loop import choose_loop, run_async
+from skyferry.cli.event_loop import check_clock, choose_loop, run_async
 from skyferry.errors import ConfigError
 
 LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
@@ -41,6 +41,13 @@ def test_an_unknown_loop_is_a_fault_and_nothing_runs(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SKYFERRY_EVENT_LOOP", "trio")
     with pytest.raises(ConfigError, match="trio"):
         run_async(name_loop())
+
+
+def test_a_clock_before_1970_is_a_fault() -> None:
+    """What is due at 0 would be due in the future, and a copy would not end."""
+    check_clock(0.0)
+    with pytest.raises(ConfigError, match="before 1970"):
+        check_clock(-1.0)
 
 
 @pytest.mark.parametrize("loop", LOOPS)

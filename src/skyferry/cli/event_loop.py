@@ -9,6 +9,7 @@ import importlib
 import os
 import resource
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -26,9 +27,10 @@ T = TypeVar("T")
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine like `asyncio.run`, on uvloop where it is installed.
 
-    Raise ConfigError for a wrong SKYFERRY_EVENT_LOOP, or if too few files may be open.
+    Raise ConfigError for a wrong SKYFERRY_EVENT_LOOP, if too few files may be open, or if the clock is before 1970.
     """
     try:
+        check_clock(time.time())
         factory = choose_loop(os.environ.get(VARIABLE, "").strip().lower())
         raise_file_limit()
     except ConfigError:
@@ -56,6 +58,13 @@ def choose_loop(wanted: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
             raise ConfigError("uvloop is not installed", where=VARIABLE, hint=hint) from missing
         return None
     return factory
+
+
+def check_clock(now: float) -> None:
+    """Raise ConfigError for a time before 1970: what is due at 0, such as a new transfer, would be due in the future."""
+    if now < 0:
+        hint = "set the clock, for signatures of requests and times in the ledger need it"
+        raise ConfigError("the clock of this machine is before 1970", hint=hint)
 
 
 def raise_file_limit() -> None:

@@ -165,7 +165,14 @@ class Reporter:
             duration = receipt.finished_at - receipt.started_at
             moved, reason = (0, PRESENT) if outcome.found else (0 if receipt.in_place else receipt.size, "")
             self._step(
-                "transfer.done", transfer, reason=reason, attempt=attempt, bytes=moved, duration=duration, lag=lag
+                "transfer.done",
+                transfer,
+                reason=reason,
+                message="; ".join(outcome.lost),
+                attempt=attempt,
+                bytes=moved,
+                duration=duration,
+                lag=lag,
             )
         elif isinstance(outcome, Skipped):
             self._step("transfer.skipped", transfer, attempt=attempt, reason=outcome.reason, lag=lag)

@@ -122,6 +122,7 @@ NO_CHECKSUMS = Checksums()
 
 # In `Traits.lossy` of stores that keep none.
 FILE_MODES = "file permissions"
+TAGS = "tags"
 EXPIRES = "Expires"
 REDIRECTS = "website redirects"
 

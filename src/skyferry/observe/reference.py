@@ -48,7 +48,8 @@ MEANING: Mapping[str, str] = {
     "transfer.claimed": "An attempt begins.",
     "transfer.duplicate": "The transfer was settled before. Nothing is done.",
     "transfer.done": "The object is copied, verified and recorded. `lag` is the time since the event. `reason`: `present` if the "
-    "destination had it already, so that nothing was written.",
+    "destination had it already, so that nothing was written. `message`: tags, `Expires` or a website redirect of the object that "
+    "the destination cannot keep.",
     "transfer.skipped": "There is nothing to do, for `reason`. The transfer is recorded.",
     "transfer.retry": "An attempt failed with `error`. The next one follows after `delay`.",
     "transfer.dead": "The transfer failed for good. It is kept as a dead letter with its attempts.",

@@ -30,7 +30,7 @@ METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 PROGRESS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"store.request": REQUEST, "transfer.claimed": ("key",), "transfer.done": ("key", "bytes", "reason")}
+    {"store.request": REQUEST, "transfer.claimed": ("key",), "transfer.done": ("key", "bytes", "reason", "message")}
 )
 SENT: Mapping[Detail, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"all": MappingProxyType({}), "metrics": METRICS, "progress": PROGRESS}

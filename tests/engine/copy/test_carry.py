@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skyferry.engine.copy.attributes.carry import carry_attributes
+from skyferry.engine.copy.attributes.carry import carry_attributes, find_lost
 from skyferry.model import Attributes, Change, Checksums, ObjectMeta, ObjectRef, Provider, Traits, Transfer
 from skyferry.routing.routes import Route
 
@@ -75,3 +75,11 @@ def test_only_names_of_provenance_are_replaced() -> None:
     given = Attributes(metadata={"skyferry-note": "mine", "skyferry-transfer": "old"})
     user = carry(given).metadata
     assert (user["skyferry-note"], user["skyferry-transfer"], user["team"]) == ("mine", "t", "a")
+
+
+def test_what_a_destination_cannot_keep_is_named_only_if_the_object_has_it() -> None:
+    lossy = Traits(lossy=("tags", "Expires", "file permissions"))
+    assert find_lost(Attributes(content_type="text/plain", modes=(0o600,)), ROUTE, lossy) == ()
+    full = Attributes(tags={"a": "b"}, expires="0", website_redirect="/x")
+    assert find_lost(full, ROUTE, lossy) == ("tags", "Expires")
+    assert find_lost(full, ROUTE, Traits()) == ()

@@ -48,7 +48,8 @@ class CopyProgress:
     withheld: int = 0  # deletes that were not made
     moved: int = 0  # bytes written so far, of unfinished objects too
     failures: FailureReport = field(default_factory=FailureReport)
-    lossy: str = ""
+    lossy: str = ""  # what the destination cannot store, whatever there is
+    lost: dict[str, None] = field(default_factory=dict)  # what it could not store of the copied objects, in order
     began: float = field(default_factory=time.monotonic)
     waiting: dict[str, str] = field(default_factory=dict)  # unavailable stores, and the kind of their last error
     operations: dict[str, str] = field(default_factory=dict)  # of these stores, the operation that failed
@@ -84,6 +85,8 @@ class CopyProgress:
             case "transfer.done":
                 self.copied += 1
                 self.copied_bytes += record.bytes or 0
+                if record.message:
+                    self.lost.update(dict.fromkeys(record.message.split("; ")))
                 self._report("copied", record.key, record.bytes or 0)
             case "transfer.skipped" if record.reason == "gone":
                 self.gone += 1
@@ -201,8 +204,8 @@ class CopyProgress:
         """Print the results to standard output and the failures to standard error."""
         if not self.quiet:
             output.print_lines(", ".join(self._format_counts()))
-        if self.lossy:
-            self._print(f"the destination cannot store: {self.lossy}")
+        if unfit := self.lossy if self.verbose else "; ".join(self.lost):
+            self._print(f"the destination cannot store: {unfit}")
         if self.found.excluded and not self.found.objects:
             self._print(f"the filters exclude all {output.format_count(self.found.excluded, 'object')} of the source")
         for line in self.failures.format_lines():

@@ -7,8 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from skyferry.config.reading.document import NUMBERED, Document
-from skyferry.config.reading.faults import Place
+from skyferry.config.reading.faults import Place, suggest
+from skyferry.config.reading.renamed import old_names
 from skyferry.config.sections.faults import InvalidSettings, ValueFault
+from skyferry.config.sections.kinds import Kind, Many, Maybe, NamedValues
+from skyferry.config.sections.section import SectionKind
 from skyferry.config.settings import Settings
 from skyferry.config.urls import SECRET
 from skyferry.frozen import dataclass
@@ -36,6 +39,9 @@ class ValidDocument:
 
 def validate(document: Document) -> ValidDocument:
     """Report faults to the document. Leave out faulty values, and then as much around them as needed."""
+    for place in document.empty:
+        if hint := _suggest_setting(place):
+            document.fault(place, "is not a setting", hint)
     data = deepcopy(document.data)
     impaired: set[Place] = set()
     stores = data.get("stores")
@@ -56,6 +62,25 @@ def validate(document: Document) -> ValidDocument:
     settings = settings or Settings.model_validate(_lists(data))
     routes, queues = (_indices(data, name) for name in NUMBERED)
     return ValidDocument(settings, routes, queues, frozenset(impaired), names - settings.stores.keys())
+
+
+def _suggest_setting(place: Place) -> str:
+    """Return a hint if the last part of a place is no setting; "" if it is one, or something before it is at fault."""
+    kind: Kind = SectionKind(Settings)
+    for index, part in enumerate(place):
+        while isinstance(kind, Maybe):
+            kind = kind.inner
+        if isinstance(kind, Many | NamedValues):
+            kind = kind.inner
+        elif isinstance(kind, SectionKind):
+            fields, found = kind.kind.model_fields, kind.kind.find_kinds()
+            names = {field.alias or name: name for name, field in fields.items()}
+            name = names.get(str(part), str(part))
+            if name not in found:
+                known = any(old_names(None, place)) or index + 1 < len(place)
+                return "" if known else suggest(str(part), names)
+            kind = found[name]
+    return ""
 
 
 def _lists(data: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skyferry.config.reading.faults import ConfigFault, InvalidYaml, Place, format_place, suggest
-from skyferry.config.reading.files import explain_unreadable
+from skyferry.config.reading.files import explain_unreadable, read_config
 from skyferry.config.reading.renamed import UNTIL, old_names
 from skyferry.config.sections.kinds import Many, NamedValues
 from skyferry.config.sections.section import find_section
@@ -29,6 +29,7 @@ class Document:
     data: dict[str, Any] = field(default_factory=dict)
     lines: dict[Place, int] = field(default_factory=dict)
     origins: dict[Place, str] = field(default_factory=dict)  # the variable or option that set it
+    empty: list[Place] = field(default_factory=list)  # written without a value, so the data do not have them
     faults: list[ConfigFault] = field(default_factory=list)
     warnings: list[ConfigFault] = field(default_factory=list)
     renamed: list[ConfigFault] = field(default_factory=list)  # warnings of settings that have a new name
@@ -66,7 +67,7 @@ class Document:
     def read(self, file: Path) -> None:
         """Read a YAML file."""
         try:
-            value = self._parse(file.read_bytes(), self.lines)
+            value = self._parse(read_config(file), self.lines)
         except OSError as error:
             self.faults.append(explain_unreadable(file, error))
         except InvalidYaml as error:
@@ -165,7 +166,7 @@ class Document:
     def _parse(self, text: bytes, lines: dict[Place, int], place: Place = ()) -> object:
         from skyferry.config.reading.yaml_text import parse_yaml  # most commands read none
 
-        return parse_yaml(text, lines, place, twice=self._fault_twice)
+        return parse_yaml(text, lines, place, twice=self._fault_twice, empty=self.empty.append)
 
     def _fault_twice(self, place: Place, first: int) -> None:
         self.fault(place, "is given twice", f"It is also on line {first}.")

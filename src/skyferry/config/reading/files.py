@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
-from skyferry.config.reading.faults import ConfigFault
+from skyferry.config.reading.faults import ConfigFault, InvalidYaml
 
 SUFFIXES = (".yaml", ".yml")
+LARGEST = 4 * 2**20  # bytes of a configuration file
+
+
+def read_config(file: Path) -> bytes:
+    """Return the content of a file, or of a pipe such as <(COMMAND). Raises OSError, and InvalidYaml for a device or too much."""
+    with open(file, "rb", opener=_open_at_once) as opened:
+        kind = os.fstat(opened.fileno()).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
+            raise InvalidYaml("is a device, not a file", "Name a file, such as skyferry.yaml.", None)
+        os.set_blocking(opened.fileno(), True)
+        text = opened.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        hint = "Name a configuration; that of many stores is smaller."
+        raise InvalidYaml(f"is larger than {LARGEST // 2**20} MiB", hint, None)
+    if not text and stat.S_ISFIFO(kind):
+        raise InvalidYaml("is a pipe that nothing writes to", "Begin to write into it first, or name a file.", None)
+    return text
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file, also a pipe that nothing writes to, for which a blocking call would wait."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def explain_unreadable(file: Path, error: OSError) -> ConfigFault:

@@ -14,16 +14,23 @@ _SQUEEZED = compile_lazily(r"[a-z_]+:\S")
 VALUES = 100_000  # of one file; each alias to an alias may double them
 
 
-def parse_yaml(text: bytes, lines: dict[Place, int], place: Place, twice: Callable[[Place, int], None]) -> object:
+def parse_yaml(
+    text: bytes,
+    lines: dict[Place, int],
+    place: Place,
+    twice: Callable[[Place, int], None],
+    empty: Callable[[Place], None],
+) -> object:
     """Return the data, and add the line of each value to `lines`. Raises InvalidYaml.
 
-    `twice` gets the place of each key that is given twice, and the line where it is first.
+    `twice` gets the place of each key that is given twice, and the line where it is first; `empty` that of each key without a
+    value, which the data do not have.
     """
     try:
         loader = yaml.SafeLoader(text)
         try:
             node = loader.get_single_node()
-            return None if node is None else _Builder(loader, lines, twice).build(node, place)
+            return None if node is None else _Builder(loader, lines, twice, empty).build(node, place)
         finally:
             loader.dispose()
     except (yaml.YAMLError, RecursionError) as error:
@@ -33,8 +40,14 @@ def parse_yaml(text: bytes, lines: dict[Place, int], place: Place, twice: Callab
 class _Builder:
     """Builds data from YAML nodes. Empty values are left out; keys are text."""
 
-    def __init__(self, loader: yaml.SafeLoader, lines: dict[Place, int], twice: Callable[[Place, int], None]) -> None:
-        self._loader, self._lines, self._twice = loader, lines, twice
+    def __init__(
+        self,
+        loader: yaml.SafeLoader,
+        lines: dict[Place, int],
+        twice: Callable[[Place, int], None],
+        empty: Callable[[Place], None],
+    ) -> None:
+        self._loader, self._lines, self._twice, self._empty = loader, lines, twice, empty
         self._open: set[int] = set()
         self._left = VALUES
 
@@ -76,6 +89,8 @@ class _Builder:
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             self._lines[below] = key.start_mark.line + 1
             built[str(key.value)] = self.build(value, below)
+            if built[str(key.value)] is None:
+                self._empty(below)
         bare: dict[str, object] = {k: {} for k, v in built.items() if v is None and place == ("stores",)}
         return {k: v for k, v in built.items() if v is not None} | bare
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skyferry.engine.copy import decisions
+from skyferry.engine.copy.attributes.carry import find_lost
 from skyferry.engine.copy.plan import CopyContext
 from skyferry.engine.copy.provenance import digest_attributes
 from skyferry.frozen import dataclass
@@ -38,7 +39,9 @@ def record_copy(context: CopyContext, source: ObjectMeta, written: Written, now:
         changes=written.changes,
         in_place=written.in_place,
     )
-    return Done(receipt, _placement(context, source, written.meta, now, written.carried), context.attempt.found)
+    placement = _placement(context, source, written.meta, now, written.carried)
+    lost = () if context.attempt.found else find_lost(source.attributes, context.route, context.destination.traits)
+    return Done(receipt, placement, context.attempt.found, lost)
 
 
 def record_delete(context: CopyContext, now: float, duration: float) -> Done:

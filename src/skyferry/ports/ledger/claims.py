@@ -34,6 +34,7 @@ class Done:
     receipt: Receipt
     placement: Placement
     found: bool = False  # the destination had this version: nothing was written. Not kept in the ledger
+    lost: tuple[str, ...] = ()  # what the source carries, and the destination cannot. Not kept in the ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,24 +109,24 @@ def copy(
     prepare.check_ends(origin, target, delete=deletes.delete)
     selection = chosen.build(origin.wildcard, prefix_only=deletes.delete)
     target = prepare.skip_flushes(target, wanted=transfers.no_fsync)
-    target = prepare.prepare_destination(target, dry_run=deletes.dry_run)
-    used = prepare.build_settings(
-        prepare.limit_rate(origin, rate), prepare.limit_rate(target, rate), settings, transfers
-    )
-    folders = prepare.identify_folders(used)
-    job = CopyJob(
-        origin,
-        target,
-        used,
-        selection,
-        max_deletes,
-        deletes.dry_run,
-        patience,
-        shown,
-        processes,
-        grows and origin.several,
-        folders,
-    )
-    raise click.exceptions.Exit(
-        prepare.run_job(job, settings, ignore_ledger=transfers.ignore_ledger or transfers.again)
-    )
+    with prepare.prepare_destination(target, dry_run=deletes.dry_run, keep=origin.path is not None) as target:
+        used = prepare.build_settings(
+            prepare.limit_rate(origin, rate), prepare.limit_rate(target, rate), settings, transfers
+        )
+        folders = prepare.identify_folders(used)
+        job = CopyJob(
+            origin,
+            target,
+            used,
+            selection,
+            max_deletes,
+            deletes.dry_run,
+            patience,
+            shown,
+            processes,
+            grows and origin.several,
+            folders,
+        )
+        raise click.exceptions.Exit(
+            prepare.run_job(job, settings, ignore_ledger=transfers.ignore_ledger or transfers.again)
+        )

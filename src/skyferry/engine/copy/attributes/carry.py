@@ -5,7 +5,7 @@ from __future__ import annotations
 from skyferry.engine.copy.attributes.fitting import fit_attributes
 from skyferry.engine.copy.provenance import NAMES, digest_attributes, make_provenance
 from skyferry.frozen import dataclass, replace
-from skyferry.model import REDIRECTS, Attributes, Checksums, ObjectMeta, Traits, Transfer
+from skyferry.model import EXPIRES, REDIRECTS, TAGS, Attributes, Checksums, ObjectMeta, Traits, Transfer
 from skyferry.model.mtime import NAME, format_mtime
 from skyferry.routing.routes import FAIL, Route
 
@@ -39,3 +39,15 @@ def carry_attributes(
     reserved = sum(len(name) + len(value) for name, value in provenance.items())
     fitted, changes = fit_attributes(carried, traits, route.unfit, reserved)
     return Cargo(replace(fitted, metadata={**fitted.metadata, **provenance}), digest, changes)
+
+
+def find_lost(attributes: Attributes, route: Route, traits: Traits) -> tuple[str, ...]:
+    """Return what the copy of an object should carry and its destination cannot keep, as in `Traits.lossy`.
+
+    File permissions are left out: each file has some, and every store but a folder loses them.
+    """
+    if not (attributes.tags or attributes.expires or attributes.website_redirect):
+        return ()
+    carried = route.carried(attributes)
+    has = ((TAGS, carried.tags), (EXPIRES, carried.expires), (REDIRECTS, carried.website_redirect))
+    return tuple(name for name, value in has if value and name in traits.lossy)

@@ -89,8 +89,23 @@ def _mirror_error(source: ObjectLocation) -> ConfigError:
     return ConfigError("the source is inside the destination: --delete would delete it", where=source.text, hint=hint)
 
 
-def prepare_destination(destination: ObjectLocation, *, dry_run: bool) -> ObjectLocation:
-    """Create a folder, or replace it in a dry run if it does not exist. Raises ConfigError."""
+@contextmanager
+def prepare_destination(destination: ObjectLocation, *, dry_run: bool, keep: bool = False) -> Iterator[ObjectLocation]:
+    """Create a folder, or replace it in a dry run if it does not exist. Raises ConfigError.
+
+    At the end, remove what was created and has stayed empty, unless `keep` is set.
+    """
+    path = None if dry_run or keep else destination.path
+    made = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)] if path else []
+    try:
+        yield _make_folder(destination, dry_run=dry_run)
+    finally:
+        with suppress(OSError):  # one that has something in it ends it
+            for folder in made:
+                folder.rmdir()
+
+
+def _make_folder(destination: ObjectLocation, *, dry_run: bool) -> ObjectLocation:
     if destination.path is None:
         return destination
     if dry_run:

@@ -31,7 +31,8 @@ def copy_stream(
     if location.several:
         raise ConfigError("- needs one object at the other end", where=text, hint="name an object, without a final /")
     if source == STDIN:
-        return asyncio.run(_write(prepare_destination(location, dry_run=False), settings, storage_class, shown))
+        with prepare_destination(location, dry_run=False) as there:
+            return asyncio.run(_write(there, settings, storage_class, shown))
     return asyncio.run(_read(location, settings))
 
 
