@@ -82,6 +82,32 @@ def test_a_folder_that_moves_away_is_watched_no_more(tree: WatchTree, tmp_path: 
     assert read(tree, tmp_path) == set()
 
 
+def test_a_deleted_folder_costs_no_look_at_all_others(
+    tree: WatchTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With them, the deletion of 7,000 folders took 2.5 s of CPU, and of ten times as many a hundred times as much."""
+    looks = list[str]()
+    monkeypatch.setattr(tree, "_forget", looks.append)
+    (tmp_path / "in" / "a" / "b").rmdir()
+    (tmp_path / "in" / "a").rmdir()
+    assert read(tree, tmp_path) == {(DELETED, "a/b"), (DELETED, "a")}
+    assert looks == []
+    assert list(tree._paths.values()) == [str(tmp_path / "in")]
+    (tmp_path / "in" / "a" / "b").mkdir(parents=True)
+    assert (ADDED, "a") in read(tree, tmp_path)
+    (tmp_path / "in" / "a" / "b" / "f").write_bytes(b"")
+    assert (ADDED, "a/b/f") in read(tree, tmp_path)
+
+
+def test_changes_that_never_end_do_not_hide_those_before(
+    tree: WatchTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (watch,) = (w for w, path in tree._paths.items() if path.endswith("b"))
+    change = inotify.HEADER.pack(watch, inotify.IN_MODIFY, 0, 16) + b"f".ljust(16, b"\0")
+    monkeypatch.setattr(tree, "_read_bytes", lambda: change)
+    assert read(tree, tmp_path) == {(MODIFIED, "a/b/f")}
+
+
 def test_its_own_folder_and_links_are_not_watched(tmp_path: Path) -> None:
     root = tmp_path / "in"
     (root / OWN).mkdir(parents=True)
@@ -189,6 +215,31 @@ async def test_nothing_is_left_open(tmp_path: Path, *, opened: bool) -> None:
     async with asyncio.timeout(PATIENCE):
         while len(os.listdir("/dev/fd")) != before:
             await asyncio.sleep(0.01)
+
+
+async def test_a_watch_that_cannot_be_stopped_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "eventfd", refuse)
+    notifications = TreeNotifications(str(tmp_path))
+    with pytest.raises(OSError, match="Too many"):
+        await notifications.open()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(notifications._tree.descriptor)
+
+
+async def test_any_failure_of_the_thread_is_raised(
+    notifications: TreeNotifications, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(notifications._tree, "read", fail)
+    (tmp_path / "in" / "f").write_bytes(b"")
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(MemoryError):
+            await notifications.next_changes()
 
 
 async def test_a_limit_of_the_system_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

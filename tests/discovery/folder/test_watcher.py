@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
@@ -232,6 +233,19 @@ async def test_no_more_unfinished_files_are_watched_than_there_is_room_for(
     with open(folder / "a", "wb"), open(folder / "b", "wb"):
         await heard.until(lambda: "" in heard.missed)
     await heard.until(lambda: len(heard.of("a") + heard.of("b")) >= 1)
+
+
+async def test_a_file_without_room_is_missed_even_if_nothing_changes_any_more(
+    watcher: FolderWatcher, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "f").write_bytes(b"1")
+    event = await heard.created("f")
+    await asyncio.sleep(1.5)  # the burst has ended
+    monkeypatch.setattr(watch_folder, "UNFINISHED", 0)
+    heard.missed.clear()
+    with open(folder / "f", "ab"):
+        await watcher.send_whole([event])
+        await heard.until(lambda: "" in heard.missed)
 
 
 async def test_a_listing_is_let_in_once_its_files_are_whole(watcher: FolderWatcher, heard: Heard, folder: Path) -> None:

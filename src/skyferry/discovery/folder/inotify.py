@@ -24,6 +24,7 @@ GATHER = 0.05  # seconds in which changes gather: most files are whole after the
 QUIET = 1.0  # seconds without a change that end a burst
 CHECK = 5.0  # seconds between checks that nothing was mounted over the folder, which is not notified
 BUFFER = 2**16  # bytes per read
+READS = 16  # at once, which is more than the system keeps: changes that never end must not hide those before
 HEADER = struct.Struct("iIII")  # watch, mask, cookie, length of the name
 
 IN_MODIFY, IN_ATTRIB, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO = 0x2, 0x4, 0x8, 0x40, 0x80
@@ -63,9 +64,11 @@ class WatchTree:
             raise
 
     def read(self) -> Changes:
-        """Return the changes since the last call. Raises WatchEnded, also if some got lost, and OSError."""
+        """Return changes since the last call, in a flood not all. Raises WatchEnded, also if some got lost, and OSError."""
         found: Changes = set()
-        while data := self._read_bytes():
+        for _ in range(READS):
+            if not (data := self._read_bytes()):
+                break
             for watch, mask, name in _parse(data):
                 self._note(watch, mask, name, found)
         return found
@@ -98,7 +101,7 @@ class WatchTree:
             return
         if (path := os.path.join(folder, os.fsdecode(name))) == self._own:
             return
-        if mask & IN_ISDIR and mask & GONE:
+        if mask & IN_ISDIR and mask & IN_MOVED_FROM:  # the watch of a deleted folder ends by itself
             self._forget(path)
         elif mask & IN_ISDIR and mask & COME:
             with suppress(*_UNWATCHED):
@@ -151,7 +154,11 @@ class TreeNotifications:
         """Start. Later changes are not missed; WatchEnded is raised if the system had no room for some."""
         self._loop = asyncio.get_running_loop()
         self._tree = await asyncio.to_thread(self._open)
-        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        try:
+            self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        except OSError:
+            self._tree.close()
+            raise
         threading.Thread(target=self._run, args=(self._stop,), name="watch", daemon=True).start()
 
     async def next_changes(self) -> Changes:
@@ -192,7 +199,7 @@ class TreeNotifications:
                 self._tree.check()
                 if changes:
                     self._call(self._add, changes)
-        except (WatchEnded, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - raised where the changes are awaited: without it they would be for ever
             self._call(self._fail, error)
         os.eventfd_read(stop)
         self._tree.close()

@@ -108,6 +108,7 @@ class FolderWatcher:
         try:
             await notifications.open()
             await asyncio.to_thread(self._inspector.scan_folders)
+            self._overrun = False
             self._mark_missed("")
             self.established.set()
             self._failures.reset()
@@ -203,6 +204,8 @@ class FolderWatcher:
 
     def _wait_for(self, unfinished: UnfinishedPath, delay: float) -> None:
         if len(self._waiting) >= UNFINISHED:
+            if not self._overrun:  # the burst may have ended, and no change may come
+                asyncio.get_running_loop().call_later(LONGEST, lambda: self._wake_watch())
             self._overrun = True  # a reconciliation finds it after the burst
             return
         self._waiting[unfinished.path] = _Waiting(unfinished, self._clock.monotonic() + delay, delay)
