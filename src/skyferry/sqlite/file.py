@@ -138,8 +138,7 @@ class SqliteFile:
         On return it survives the death of the process; with `flush` also that of the machine. `announce` wakes the processes
         that wait for announcements (see `OwnerLock.announce`).
         """
-        if self._closed:
-            raise self._error("it is closed", where=str(self.path))
+        self._require_open()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._requests.put(_Request(operation, answer, flush, announce))
@@ -175,8 +174,7 @@ class SqliteFile:
 
     async def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run on a connection that sees the last commit and never waits for writers."""
-        if self._closed:
-            raise self._error("it is closed", where=str(self.path))
+        self._require_open()
         with self._watch("read"):
             return await asyncio.get_running_loop().run_in_executor(self._readers, operation, self._reader)
 
@@ -185,6 +183,7 @@ class SqliteFile:
 
         `name` is that of the operation. Everything that changes its result MUST be announced; see `write`.
         """
+        self._require_open()
         announced, now = self.presence.find_last_announcement(), time.monotonic()
         if self._quiet.get(name, NO_QUIET_TIME).lasts(announced, now):
             return []
@@ -223,6 +222,10 @@ class SqliteFile:
         self._reader.close()
         self._writer.close()
         self.presence.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise self._error("it is closed", where=str(self.path))
 
     def _check_turn(self) -> None:
         """Raise the error of this file if another process does not end its turn to write."""

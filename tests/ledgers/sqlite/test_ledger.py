@@ -326,6 +326,15 @@ async def test_an_announcement_that_gets_lost_is_made_up_for(
     assert [letter.id for letter in await mine.take_letters(Purpose.REDRIVE, 9, 30.0)] == [BURIED.id]
 
 
+async def test_a_closed_file_says_so_where_announcements_are_looked_for(sqlite: SqliteHarness) -> None:
+    mine = await sqlite.open("mine")
+    await mine.close()
+    with pytest.raises(LedgerError, match="closed"):
+        await mine.list_approved_deletes(9)
+    with pytest.raises(LedgerError, match="closed"):
+        await mine.take_letters(Purpose.REDRIVE, 9, 30.0)
+
+
 def count_reads(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that grows with each read of a ledger's file."""
     assert isinstance(ledger, SqliteLedger)
