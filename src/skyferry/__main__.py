@@ -1,9 +1,9 @@
 """The program `skyferry`, also as `python -m skyferry`."""
 
+import _signal as signal  # type: ignore[import-not-found]  # no stubs; `signal` takes 8 of the 12 ms until Ctrl-C is silent
 import atexit
 import gc
 import os
-import signal
 import sys
 
 from skyferry import COLLECT_AFTER

@@ -117,3 +117,21 @@ def test_status_knows_its_own_service(
     with listening(*run, cwd=tmp_path, url=f"http://{address}/health"):
         result = filled("status", "--json")
         assert (result.code, result.json()["service"]["workspace"]) == (0, str(tmp_path / "skyferry-data"))
+
+
+@pytest.mark.parametrize(
+    "command", [["copy", "a", "b/"], ["run", "--until-idle", "--no-live", "--listen", "127.0.0.1:0"]]
+)
+def test_every_command_warns_of_a_variable_that_is_nearly_a_setting(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    Path("a").touch()
+    monkeypatch.setenv("SKYFERRY_LIMIT_MEMORY", "64MiB")
+    assert "warning: SKYFERRY_LIMIT_MEMORY: is ignored, for there is no such setting. Two" in cli(*command).err
+
+
+def test_check_config_reports_an_unknown_event_loop(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKYFERRY_EVENT_LOOP", "foo")
+    result = cli("check-config")
+    said = "fault: SKYFERRY_EVENT_LOOP: the event loop 'foo' is unknown. Set it to asyncio or uvloop.\n"
+    assert (result.code, said in result.out, "no faults" in result.out) == (2, True, False)

@@ -149,6 +149,14 @@ def test_an_interrupt_during_the_imports_says_nothing(handler: str, code: int) -
     assert (done.returncode, done.stderr) == (code, "")
 
 
+def test_little_is_imported_before_an_interrupt_is_silent() -> None:
+    """Until then, Ctrl-C prints a traceback from the entry script."""
+    script = "import sys, skyferry.__main__; print({'enum', 'signal', 'functools'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {script}"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["version"]])
 def test_help_and_version_import_next_to_nothing(tmp_path: Path, arguments: list[str]) -> None:
     assert find_imports(tmp_path, *arguments) & LIGHT == set()

@@ -152,6 +152,10 @@ def test_variables_that_others_set_are_left_alone() -> None:
     found = checked(
         SKYFERRY_PORT="tcp://10.0.0.1:80",
         SKYFERRY_SERVICE_HOST="10.0.0.1",
+        SKYFERRY_SERVICE_PORT_HTTP="80",
+        SKYFERRY_PORT_8080_TCP_PROTO="tcp",
+        SKYFERRY_SERVER_SERVICE_HOST="10.0.0.1",
+        SKYFERRY_SERVER_PORT="tcp://10.0.0.1:80",
         SKYFERRY_SERVERS="/opt/servers",
         PATH="/bin",
     )
@@ -170,6 +174,8 @@ def test_a_variable_that_is_nearly_a_setting_is_a_warning() -> None:
     [
         ("SKYFERRY_LOG_LEVEL", "Two underscores separate the parts. Did you mean SKYFERRY_LOG__LEVEL?"),
         ("SKYFERRY_STORES_INBOX_URL", "Two underscores separate the parts."),
+        ("SKYFERRY_LIMIT_MEMORY", "Two underscores separate the parts. Did you mean SKYFERRY_LIMITS__MEMORY?"),
+        ("SKYFERRY_EVENTLOOP", "Did you mean event_loop?"),
         ("SKYFERRY_CONFG", "Did you mean config?"),
     ],
 )

@@ -77,7 +77,7 @@ class TestEachAlias:
         new = (*old[:-1], SETTINGS[pattern])
         result = checked(tmp_path, document((old, written)))
         assert (result.faults, found(result.settings, new)) == ((), value)
-        [warning] = result.renamed
+        [warning] = result.notices
         assert warning in result.warnings
         assert (warning.where, warning.line is not None) == (dotted(old), True)
         assert f"`{dotted(old)}` is now called `{dotted(new)}`" in warning.message
@@ -87,7 +87,7 @@ class TestEachAlias:
         new = (*old[:-1], SETTINGS[pattern])
         result = checked(tmp_path, document(), **{variable(old): str(written)})
         assert (result.faults, found(result.settings, new)) == ((), value)
-        [warning] = result.renamed
+        [warning] = result.notices
         assert warning.where == variable(old)
         assert f"`{dotted(old)}` is now called `{dotted(new)}`" in warning.message
 
@@ -122,7 +122,7 @@ class TestEachAlias:
 def test_a_section_in_one_variable_may_have_old_names(tmp_path: Path) -> None:
     result = checked(tmp_path, document(), SKYFERRY_RETRY="{base: 3s, max_retries: 1}")
     assert (result.faults, result.settings.retry.initial_delay, result.settings.retry.max_retries) == ((), 3.0, 1)
-    [warning] = result.renamed
+    [warning] = result.notices
     assert warning.where == "SKYFERRY_RETRY"
 
 
@@ -132,7 +132,7 @@ def test_an_option_of_a_url_is_accepted_with_a_warning(tmp_path: Path, old: str)
     data["stores"]["cloud"]["url"] = f"gs://bucket?{old}=resumable"
     result = checked(tmp_path, data)
     assert result.faults == ()
-    [warning] = result.renamed
+    [warning] = result.notices
     assert f"option `{old}` is now called `{URL_OPTIONS[old]}`" in warning.message
     data["stores"]["cloud"]["url"] += f"&{URL_OPTIONS[old]}=compose"
     [fault] = checked(tmp_path, data).faults

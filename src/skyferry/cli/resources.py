@@ -25,8 +25,8 @@ def load_settings(config: Path | None, workspace: Path | None, listen: str | Non
     """Load the settings from the file, the environment and the command line. Raises ConfigFaults with all faults."""
     from skyferry.config.load import load
 
-    def warn(old: ConfigFault) -> None:
-        print(f"warning: {old}", file=sys.stderr)
+    def warn(notice: ConfigFault) -> None:
+        print(f"warning: {notice}", file=sys.stderr)
 
     return load(find_config(config, os.environ).file, os.environ, workspace, listen, warn)
 

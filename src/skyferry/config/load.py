@@ -26,7 +26,9 @@ class Checked:
     settings: Settings
     faults: tuple[ConfigFault, ...]
     warnings: tuple[ConfigFault, ...]
-    renamed: tuple[ConfigFault, ...]  # those of the warnings that are about an old name
+    notices: tuple[
+        ConfigFault, ...
+    ]  # those of the warnings that are about an old name, or a variable without a setting
 
 
 def load(
@@ -38,11 +40,11 @@ def load(
 ) -> Settings:
     """Return the settings: every store that a route names is in `stores`. Raises ConfigFaults with all faults at once.
 
-    `warn` gets each use of an old name. For all other warnings, call `check`.
+    `warn` gets each use of an old name, and each variable that is nearly a setting. For all other warnings, call `check`.
     """
     checked = check(file, environ, workspace, listen)
-    for renamed in checked.renamed:
-        warn(renamed)
+    for notice in checked.notices:
+        warn(notice)
     if checked.faults:
         raise ConfigFaults(checked.faults, file)
     return checked.settings
@@ -69,8 +71,8 @@ def check(
 
         check_settings(valid, document)
         check_secrets(valid, document, environ)
-    warnings = _sorted([*document.warnings, *document.renamed])
-    return Checked(valid.settings, _sorted(document.faults), warnings, _sorted(document.renamed))
+    warnings = _sorted([*document.warnings, *document.notices])
+    return Checked(valid.settings, _sorted(document.faults), warnings, _sorted(document.notices))
 
 
 def _embed(document: Document) -> None:

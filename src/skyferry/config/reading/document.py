@@ -14,10 +14,14 @@ from skyferry.config.sections.kinds import Many, NamedValues
 from skyferry.config.sections.section import find_section
 from skyferry.config.settings import Settings
 from skyferry.frozen import dataclass
+from skyferry.regex import compile_lazily
 
 PREFIX = "SKYFERRY_"
 NUMBERED = ("routes", "queues")  # lists, kept as {index: item} so that a place stays where it is
 SECRETS = (("server", "token"),)
+_OF_KUBERNETES = compile_lazily(
+    r"(.*_)?(service_host|service_port(_.*)?|port(_\d+_(tcp|udp|sctp)(_.*)?)?)"
+)  # of services
 # Variables of `skyferry.testing` and of the command line, no settings.
 OTHER = ("SKYFERRY_SERVERS", "SKYFERRY_CONFIG", "SKYFERRY_EVENT_LOOP")
 
@@ -32,7 +36,9 @@ class Document:
     empty: list[Place] = field(default_factory=list)  # written without a value, so the data do not have them
     faults: list[ConfigFault] = field(default_factory=list)
     warnings: list[ConfigFault] = field(default_factory=list)
-    renamed: list[ConfigFault] = field(default_factory=list)  # warnings of settings that have a new name
+    notices: list[ConfigFault] = field(
+        default_factory=list
+    )  # warnings of old names, and of variables without a setting
 
     def fault(self, place: Place, message: str, hint: str = "") -> None:
         """Add a fault at `place`."""
@@ -44,7 +50,7 @@ class Document:
 
     def rename(self, place: Place, message: str) -> None:
         """Warn of an old name at `place`."""
-        self.renamed.append(self._at(place, message, f"Use the new name; {UNTIL}."))
+        self.notices.append(self._at(place, message, f"Use the new name; {UNTIL}."))
 
     def _at(self, place: Place, message: str, hint: str) -> ConfigFault:
         for end in range(len(place), 0, -1):
@@ -99,17 +105,17 @@ class Document:
         """Apply variables `SKYFERRY_SECTION__FIELD=value`. Ignore empty values; [...] and {...} are YAML.
 
         An unknown name without a double underscore is ignored: Kubernetes sets variables such as SKYFERRY_PORT in every pod if
-        a service is called skyferry. If the name resembles a setting, warn.
+        a service is called skyferry. If the name resembles a setting, each command warns.
         """
         spelled: dict[Place, Place] = {}  # the place of each setting -> that place as its variable spells it
         for variable in sorted(v for v in environ if v.startswith(PREFIX) and v not in OTHER and environ[v].strip()):
             first, *rest = variable.removeprefix(PREFIX).lower().split("__")
             if first not in Settings.model_fields:
-                hint = _suggest_variable(first) or suggest(first, [*Settings.model_fields, "config"])
+                hint = _suggest_variable(first) or suggest(first, [*Settings.model_fields, "config", "event_loop"])
                 if rest:
                     self.faults.append(ConfigFault(variable, "sets an unknown setting", hint))
-                elif "Known:" not in hint:
-                    self.warnings.append(ConfigFault(variable, "is ignored, for there is no such setting", hint))
+                elif "Known:" not in hint and not _OF_KUBERNETES.fullmatch(first):
+                    self.notices.append(ConfigFault(variable, "is ignored, for there is no such setting", hint))
                 continue
             place = self._place(first, rest)
             if first in NUMBERED and len(place) > 1 and not isinstance(place[1], int):
@@ -180,4 +186,17 @@ def _suggest_variable(name: str) -> str:
         if field != name and (of_items or ((found := find_section(kind)) and field in found.model_fields)):
             example = "" if of_items else f" Did you mean {PREFIX}{section.upper()}__{field.upper()}?"
             return f"Two underscores separate the parts.{example}"
+    return _suggest_near_variable(name)
+
+
+def _suggest_near_variable(name: str) -> str:
+    """The same for a name with slips in its parts, such as `limit_memory`."""
+    from difflib import get_close_matches
+
+    sections = {part: found for part, kind in Settings.find_kinds().items() if (found := find_section(kind))}
+    words = name.split("_")
+    for end in range(1, len(words)):
+        for section in get_close_matches("_".join(words[:end]), sections, 1, cutoff=0.8):
+            for near in get_close_matches("_".join(words[end:]), sections[section].model_fields, 1, cutoff=0.8):
+                return f"Two underscores separate the parts. Did you mean {PREFIX}{section.upper()}__{near.upper()}?"
     return ""

@@ -118,7 +118,8 @@ def test_the_flag_of_other_tools_is_accepted(tree: Cli, flag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("sync", "copy SRC DST --delete"), ("rcat", "copy - URL"), ("help", "--help")]
+    ("name", "text"),
+    [("sync", "copy SRC DST --delete"), ("rcat", "copy - URL"), ("help", "--help"), ("stat", "head URL")],
 )
 def test_commands_of_other_tools_are_translated(cli: Cli, name: str, text: str) -> None:
     result = cli(name, "in", "out")
@@ -173,3 +174,11 @@ def test_too_few_open_files_are_refused_at_once(tree: Cli) -> None:
     done = run(f"ulimit -n 64; {SKYFERRY} copy in out")
     assert (done.returncode, "this process may open only 64 files" in done.stderr) == (2, True)
     assert run(f"ulimit -n 128; {SKYFERRY} copy in out").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("mv", "after_copy: delete"), ("rm", "--delete"), ("mkdir", "makes the folders")]
+)
+def test_a_command_of_other_tools_that_is_absent_has_a_hint(cli: Cli, name: str, text: str) -> None:
+    result = cli(name, "s3://b/a")
+    assert (result.code, f"No such command '{name}'. " in result.err, text in result.err) == (2, True, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,12 @@ from skyferry.cli.arguments.options import ConfigFile, Json, Workspace
 from skyferry.cli.config_file import find_config
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
+from skyferry.errors import ConfigError
+
+if TYPE_CHECKING:
+    from skyferry.config.reading.faults import ConfigFault
+
+LOOP = "SKYFERRY_EVENT_LOOP"
 
 
 def check_config(config: ConfigFile = None, workspace: Workspace = None, json: Json = False) -> None:
@@ -25,14 +32,15 @@ def check_config(config: ConfigFile = None, workspace: Workspace = None, json: J
 
     source = find_config(config, os.environ)
     checked = check(source.file, os.environ, workspace)
-    ok = not checked.faults
+    faults = (*checked.faults, *_check_loop())
+    ok = not faults
     if json:
         file = source.file and str(source.file)
-        output.print_json({"ok": ok, "file": file, "faults": checked.faults, "warnings": checked.warnings})
+        output.print_json({"ok": ok, "file": file, "faults": faults, "warnings": checked.warnings})
     else:
         output.print_lines(
             f"configuration: {source}",
-            *(f"fault: {fault}" for fault in checked.faults),
+            *(f"fault: {fault}" for fault in faults),
             *(f"warning: {w}" for w in checked.warnings),
         )
         if ok:
@@ -41,3 +49,17 @@ def check_config(config: ConfigFile = None, workspace: Workspace = None, json: J
             output.print_lines(*(f"  {r.name}: {r.source} → {r.destination}, deletes: {r.deletes}" for r in routes))
     if not ok:
         raise click.exceptions.Exit(ExitCode.USAGE)
+
+
+def _check_loop() -> list[ConfigFault]:
+    """Return the fault of SKYFERRY_EVENT_LOOP, which `run` and `copy` would report."""
+    if not (wanted := os.environ.get(LOOP, "").strip().lower()):
+        return []
+    from skyferry.cli.event_loop import choose_loop  # imports asyncio
+    from skyferry.config.reading.faults import ConfigFault
+
+    try:
+        choose_loop(wanted)
+    except ConfigError as error:
+        return [ConfigFault(LOOP, error.message, f"{error.hint[:1].upper()}{error.hint[1:]}.")]
+    return []
