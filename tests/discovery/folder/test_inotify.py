@@ -252,6 +252,22 @@ async def test_a_limit_of_the_system_says_what_to_do(tmp_path: Path, monkeypatch
     assert "max_user_watches" in caught.value.hint
 
 
+async def test_a_limit_that_a_new_folder_reaches_says_what_to_do(
+    notifications: TreeNotifications, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system calls it "No space left on device"."""
+
+    def refuse(path: str, mask: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    monkeypatch.setattr(notifications._tree, "_add", refuse)
+    (tmp_path / "in" / "new").mkdir()
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(StoreUnavailable) as caught:
+            await notifications.next_changes()
+    assert "max_user_watches" in caught.value.hint
+
+
 def test_changes_show_at_the_descriptor(tree: WatchTree, tmp_path: Path) -> None:
     """The thread waits for it, however deep the change is."""
     assert select.select([tree.descriptor], [], [], 0)[0] == []

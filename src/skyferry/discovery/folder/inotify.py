@@ -162,7 +162,7 @@ class TreeNotifications:
         threading.Thread(target=self._run, args=(self._stop,), name="watch", daemon=True).start()
 
     async def next_changes(self) -> Changes:
-        """Return the next changes; {} once after a second without any. Raises WatchEnded; OSError if a folder cannot be watched."""
+        """Return the next changes; {} once after a second without any. Raises WatchEnded and StoreUnavailable."""
         with suppress(TimeoutError):
             async with asyncio.timeout(QUIET if self._burst else None):
                 await self._heard.wait()
@@ -195,7 +195,8 @@ class TreeNotifications:
             while stop not in (found := dict(ready.poll(CHECK * 1000))):
                 if found:
                     time.sleep(GATHER)
-                changes = self._tree.read()
+                with translate_errors(self._folder):  # a new folder may be one too many
+                    changes = self._tree.read()
                 self._tree.check()
                 if changes:
                     self._call(self._add, changes)
