@@ -235,6 +235,20 @@ async def test_no_more_unfinished_files_are_watched_than_there_is_room_for(
     await heard.until(lambda: len(heard.of("a") + heard.of("b")) >= 1)
 
 
+async def test_a_folder_that_replaces_a_new_empty_one_is_found_whole(
+    watcher: FolderWatcher, heard: Heard, folder: Path
+) -> None:
+    """The system says of it that it was moved there, not that the other is gone."""
+    (folder.parent / "x").mkdir()
+    (folder.parent / "x" / "f").write_bytes(b"1")
+    await asyncio.sleep(0.1)  # longer than the time of a file may be behind the clock
+    (folder / "d").mkdir()
+    (folder / "marker").write_bytes(b"")
+    await heard.created("marker")
+    os.rename(folder.parent / "x", folder / "d")
+    await heard.created("d/f", 1)
+
+
 async def test_a_file_without_room_is_missed_even_if_nothing_changes_any_more(
     watcher: FolderWatcher, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from skyferry.discovery.failures import FailureReporter
 from skyferry.discovery.folder.inotify import TreeNotifications, has_inotify
 from skyferry.discovery.folder.inspector import (
+    ADDED,
     DELETED,
     DeletedFolder,
     PathChange,
@@ -130,7 +131,8 @@ class FolderWatcher:
         for kind, path in changes:
             kinds.setdefault(path, set()).add(kind)
         for path in [p for p in kinds if p in self._waiting]:
-            if DELETED in kinds[path]:
+            replaced = ADDED in kinds[path] and not self._waiting[path].unfinished.mark  # a new folder, by another
+            if DELETED in kinds[path] or replaced:
                 del self._waiting[path]
             else:
                 del kinds[path]  # `_finish` checks it until it is whole
