@@ -90,7 +90,7 @@ class Transfer:
 
 
 def transfer_id(route: str, event: ObjectEvent, store: str, key: str) -> str:
-    """Return the id of a transfer: BLAKE2b-128 over route, change, source, version and destination.
+    """Return the id of a transfer: BLAKE2b-128 over route (with `Route.limits`), change, source, version and destination.
 
     The same work always has the same id. The version is the event's exact position, or else its version id, or else the
     event's id. The version id of a delete is not used, because S3 names the same delete marker when it is created and when it

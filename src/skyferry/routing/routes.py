@@ -67,6 +67,7 @@ class Route:
     min_age: float = 0.0  # seconds
     max_age: float | None = None
     rules: tuple[Rule, ...] = ()  # those of `takes`, one by one
+    limits: str = ""  # what may skip an object after a look, as part of transfer ids; "" = nothing
 
     @property
     def source(self) -> Address:
@@ -199,7 +200,7 @@ class Routes:
 
     def _transfer(self, route: Route, event: ObjectEvent, key: str) -> Transfer:
         return Transfer(
-            transfer_id(route.name, event, route.store, key),
+            transfer_id(route.name + route.limits, event, route.store, key),
             route.name,
             event.change,
             event.source,
@@ -269,6 +270,13 @@ def compile_filter(settings: FilterSettings) -> Callable[[str], bool]:
     return takes
 
 
+def _list_limits(route: RouteSettings) -> str:
+    """Return the settings by which a look at an object may end as skipped. When they change, its transfer is a new one."""
+    accepts = route.filter
+    limits = (accepts.min_size, accepts.max_size, accepts.max_age, route.folder_markers, route.allow_loopback)
+    return "" if limits == (0, None, None, "copy", False) else f"\0{limits}"
+
+
 def _any(globs: tuple[str, ...]) -> re.Pattern[str] | None:
     return re.compile("|".join(f"(?:{compile_glob(g).pattern})" for g in globs), re.DOTALL) if globs else None
 
@@ -315,6 +323,7 @@ def _compiled(route: RouteSettings, settings: Settings, marks: Mapping[str, str]
             min_age=route.filter.min_age,
             max_age=route.filter.max_age,
             rules=compile_rules(route.filter, compile_filter),
+            limits=_list_limits(route),
         )
     except KeyError as error:
         raise ConfigError(f"there is no store {error}", where=f"route {route.name}") from error
