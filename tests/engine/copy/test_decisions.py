@@ -294,7 +294,7 @@ def test_of_two_that_were_written_by_themselves_the_later_one_stays_in_a_ring(
 )
 def test_conflict_on_delete(destination: ObjectMeta | None, expected: object) -> None:
     """Only what came from this source is deleted."""
-    assert decisions.decide_delete(claim(None, transfer(Change.DELETED)), destination) == expected
+    assert decisions.decide_delete(claim(None, transfer(Change.DELETED)), ROUTE, destination) == expected
 
 
 def test_provenance_reads_back() -> None:

@@ -121,6 +121,28 @@ async def test_a_delete_does_not_trust_what_another_store_held(home: Home) -> No
         await ledger.close()
 
 
+@pytest.mark.parametrize("forgotten", [False, True], ids=["ledger", "no ledger"])
+async def test_a_delete_spares_the_copy_of_a_folder_of_the_same_name(tmp_path: Path, *, forgotten: bool) -> None:
+    """Two machines copy their folder `source` to one store. Without its ledger, each knows its own copies by their mark."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, two, there = Home(tmp_path / "one"), Home(tmp_path / "two"), tmp_path / "there"
+    await one.run(str(there))
+    (two.path / "source" / "a").write_text("newer")
+    for key in ("b", "c"):
+        (two.path / "source" / key).unlink()
+    await two.run(str(there))
+    assert (there / "a").read_text() == "newer"
+    for key in ("a", "b"):
+        (one.path / "source" / key).unlink()
+    if forgotten:
+        for file in filter(Path.is_file, one.path.glob("ledger.db*")):
+            file.unlink()
+    deletes = [event("a", Change.DELETED), event("b", Change.DELETED)]
+    assert await one.run(str(there), over_http=deletes, watch=False) == ["a", "c"]
+    assert (there / "a").read_text() == "newer"
+
+
 @pytest.mark.parametrize("over_http", [False, True])
 async def test_a_copy_removed_by_hand_is_made_again_for_the_same_event(home: Home, over_http: bool) -> None:
     """Of a person: by `submit` and over HTTP, a second time and a third."""

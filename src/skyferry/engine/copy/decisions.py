@@ -135,11 +135,19 @@ def decide_conflict(
     return Copy(Precondition(replace=destination.version))
 
 
-def decide_delete(claim: Claim, destination: ObjectMeta | None) -> Remove | Skipped:
-    """Decide about a delete with the destination object, or None. Only a copy of this source is deleted."""
+def decide_delete(claim: Claim, route: Route, destination: ObjectMeta | None) -> Remove | Skipped:
+    """Decide about a delete with the destination object, or None. Only a copy of this source is deleted.
+
+    A bucket at another server, or a folder of another machine, may have the same name and key. Its copies have another mark;
+    but a container may have a new mark after each reboot, so what the ledger knows to be the copy counts more.
+    """
     if destination is None:
         return Skipped("gone")
-    if read_provenance(destination).source != format_source(claim.transfer.source):
+    provenance, placed = read_provenance(destination), claim.placement
+    if provenance.source != format_source(claim.transfer.source):
+        return Skipped("foreign")
+    ours = placed is not None and placed.transfer_id == provenance.transfer_id
+    if provenance.via and route.source_mark not in ("", provenance.via[-1]) and not ours:
         return Skipped("foreign")
     return Remove(Precondition(replace=destination.version))
 

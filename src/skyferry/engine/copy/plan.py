@@ -206,7 +206,7 @@ async def check_before_delete(context: CopyContext) -> decisions.Remove | Skippe
 
     The object may be back, and the destination may have its copy, made while this worker stood still.
     """
-    decision = decisions.decide_delete(context.claim, await context.find_destination())
+    decision = decisions.decide_delete(context.claim, context.route, await context.find_destination())
     if isinstance(decision, decisions.Remove) and await find_object(context.source, context.transfer.source.key):
         return Skipped("superseded")
     return decision
