@@ -92,8 +92,8 @@ async def send(configured: Settings, *messages: Outgoing, late: bool = False) ->
     queue = SqliteQueue(configured.workspace / "queue.db", "events", "test", Late() if late else SystemClock())
     try:
         await queue.send(messages)
-    finally:  # also if it is cancelled
-        await queue.close()
+    finally:  # also if it is cancelled, here too
+        await asyncio.shield(queue.close())
 
 
 async def end(task: asyncio.Task[None]) -> None:

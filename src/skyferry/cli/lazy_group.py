@@ -18,7 +18,7 @@ OTHER_TOOLS = {  # commands of other tools, and what to write
     **dict.fromkeys(("list", "lsf", "lsd", "dir"), "skyferry ls URL"),
     **dict.fromkeys(("stat", "info"), "skyferry head URL"),
     **dict.fromkeys(("check", "diff"), "skyferry copy SRC DST --dry-run"),
-    **dict.fromkeys(("start", "serve", "worker"), "skyferry run"),
+    **dict.fromkeys(("start", "serve"), "skyferry run"),
     "cp": "skyferry copy SRC DST",
     "copyto": "skyferry copy SRC DST",
     "cat": "skyferry copy URL -",

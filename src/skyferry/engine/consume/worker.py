@@ -134,20 +134,16 @@ class Worker:
     async def run(self) -> None:
         """Work until drained, then settle or release everything in flight."""
         async with asyncio.TaskGroup() as group:
-            late = group.create_task(self._wait_until_late(), name="end of receives")
-            receivers = [
-                group.create_task(self._receive(q, late, group), name=f"receive {q.name}") for q in self._queues
-            ]
+            receivers = [group.create_task(self._receive(q, group), name=f"receive {q.name}") for q in self._queues]
             resumer = group.create_task(self._resume(group), name="resume what waited")
             keeper = group.create_task(
                 LeaseKeeper(self._context, self._in_flight).run(self._queues), name="keep leases"
             )
             await asyncio.wait([*receivers, resumer])
-            late.cancel()
             await self._release_all()
             keeper.cancel()
 
-    async def _receive(self, queue: EventQueue, late: asyncio.Task[None], group: asyncio.TaskGroup) -> None:
+    async def _receive(self, queue: EventQueue, group: asyncio.TaskGroup) -> None:
         failures = 0
         while not self._stop.is_set():
             self._in_flight.limit = min(
@@ -158,7 +154,7 @@ class Worker:
                 continue
             self._in_flight.reserve(count)
             try:
-                messages = await self._ask(queue, count, late)
+                messages = await self._ask(queue, count)
                 failures = 0
                 if messages:
                     await self._accept_messages(queue, messages, group)
@@ -171,14 +167,16 @@ class Worker:
             finally:
                 self._in_flight.reserve(-count)
 
-    async def _ask(self, queue: EventQueue, count: int, late: asyncio.Task[None]) -> list[Message]:
-        """Receive. A call that has not ended when `late` does is cancelled: its messages are redelivered."""
+    async def _ask(self, queue: EventQueue, count: int) -> list[Message]:
+        """Receive. A call that hangs while the worker drains is cancelled: its messages are redelivered."""
         asked = asyncio.ensure_future(queue.receive(count, self._policy.poll))
+        late = asyncio.ensure_future(self._wait_until_late())
         try:
             await asyncio.wait({asked, late}, return_when=asyncio.FIRST_COMPLETED)
             return await asked if asked.done() else []
         finally:
             asked.cancel()  # it may ignore this
+            late.cancel()
 
     async def _wait_until_late(self) -> None:
         """Wait for a drain, and then for receives to end by themselves: one that is cancelled may have leased messages."""
