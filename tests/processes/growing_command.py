@@ -1,7 +1,7 @@
 """`skyferry`, of which a copy grows into two processes at once, whatever the load. SLOWLY or AT_FULL_SPEED comes first.
 
-This process copies slowly until then, so that the growth is in the middle of the copy on any machine. The processes take a
-second to start, as interpreters do. With WITHOUT_FORKS second, they are interpreters.
+This process copies slowly until then, so that the growth is in the middle of the copy on any machine. The processes take two
+seconds to start, as slow interpreters do. With WITHOUT_FORKS second, they are interpreters.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def announce_start(command: growth.Growable) -> growth.Growable:
 
 def delay(main: Callable[[int], int]) -> Callable[[int], int]:
     def main_delayed(descriptor: int) -> int:
-        time.sleep(1.0)
+        time.sleep(2.0)
         return main(descriptor)
 
     return main_delayed

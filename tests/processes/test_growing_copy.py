@@ -156,7 +156,7 @@ def test_a_child_that_is_killed_before_it_is_ready_leaves_the_work_in_one_proces
     write_objects(tmp_path / "in", FEW)
     with run_growing(tmp_path) as command:
         children = wait_for_start(command)
-        os.kill(children[0], signal.SIGKILL)  # it takes a second to start
+        os.kill(children[0], signal.SIGKILL)  # it takes two seconds to start
         code, output = command.end()
     log = command.log.read_text()
     assert (code, read_counts(output)["copied"]) == (0, FEW), log
