@@ -138,7 +138,7 @@ def test_a_field_that_is_not_an_argument_is_refused_as_one() -> None:
         count: int = field(default=0, init=False)
 
     with pytest.raises(TypeError, match="unexpected keyword argument 'count'"):
-        Counted(count=1)  # type: ignore[call-arg]
+        Counted(count=1)  # type: ignore[call-arg]  # that is the point
     assert Counted().count == 0
 
 

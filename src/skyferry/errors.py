@@ -47,10 +47,13 @@ marks errors that concern this process alone. They neither feed a breaker nor co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from skyferry.redaction import redact_secrets
+
+E = TypeVar("E", bound=BaseException)
 
 
 class Disposition(StrEnum):
@@ -307,3 +310,12 @@ class NotFound(SkyferryError):
 
 class InternalError(SkyferryError):
     """Something unexpected happened in Skyferry itself."""
+
+
+def flatten_group(group: BaseExceptionGroup[E]) -> Iterator[E]:
+    """Yield the errors of a group and of the groups in it."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from flatten_group(error)
+        else:
+            yield error

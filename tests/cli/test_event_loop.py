@@ -44,7 +44,7 @@ def test_an_unknown_loop_is_a_fault_and_nothing_runs(monkeypatch: pytest.MonkeyP
 
 
 def test_a_clock_before_1970_is_a_fault() -> None:
-    """What is due at 0 would be due in the future, and a copy would not end."""
+    """Transfers that are due at 0 would be due in the future, and a copy would not end."""
     check_clock(0.0)
     with pytest.raises(ConfigError, match="before 1970"):
         check_clock(-1.0)

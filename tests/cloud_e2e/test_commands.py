@@ -70,10 +70,10 @@ def test_copy_names_what_has_no_key_there_and_says_what_is_not_carried(clouds: C
     for key in ("short", longest):
         source.put(key, NOTE)
     copied = ("copy", source.url, there.url.replace("/?", "/below/?"))
-    told = skyferry(*copied, "--json", code=ExitCode.DEAD_LETTERS)
-    assert [each["key"] for each in told["failures"]] == [longest]
+    summary = skyferry(*copied, "--json", code=ExitCode.DEAD_LETTERS)
+    assert [each["key"] for each in summary["failures"]] == [longest]
     assert there.items() == {"below/short": NOTE}
-    assert "tags" in told["lossy"]
+    assert "tags" in summary["lossy"]
     said = skyferry(*copied, code=ExitCode.DEAD_LETTERS)
     assert "cannot store" not in said.err  # no object has a tag
     assert "the destination cannot store: tags" in skyferry(*copied, "-v", code=ExitCode.DEAD_LETTERS).err

@@ -1,4 +1,4 @@
-"""Which files are read as a configuration, and what of them counts although it is empty."""
+"""Files that are read as a configuration, and faults of settings without a value."""
 
 from __future__ import annotations
 

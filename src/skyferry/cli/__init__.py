@@ -6,8 +6,7 @@ import errno
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import click
 
@@ -17,9 +16,7 @@ from skyferry.cli.lazy_group import LazyGroup
 from skyferry.cli.parameters import CONTEXT
 from skyferry.cli.render import output
 from skyferry.cli.streams import OutputLost
-from skyferry.errors import SkyferryError
-
-E = TypeVar("E", bound=BaseException)
+from skyferry.errors import SkyferryError, flatten_group
 
 app = LazyGroup(
     "skyferry",
@@ -44,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             warnings.showwarning = _print_warning
             code = _run_command(arguments)
     except* OutputLost as group:
-        lost = next(_flatten_group(group))
+        lost = next(flatten_group(group))
     except* SkyferryError as group:
-        expected = list(_flatten_group(group))
+        expected = list(flatten_group(group))
     except* OSError as group:
-        expected = [_translate_file_error(error) for error in _flatten_group(group)]
+        expected = [_translate_file_error(error) for error in flatten_group(group)]
     except* _cancelled_errors():
         interrupted = True
     if lost is not None and lost.broken:
@@ -107,11 +104,3 @@ def _cancelled_errors() -> tuple[type[BaseException], ...]:
     """
     asyncio = sys.modules.get("asyncio")
     return (asyncio.CancelledError,) if asyncio else ()
-
-
-def _flatten_group(group: BaseExceptionGroup[E]) -> Iterator[E]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _flatten_group(error)
-        else:
-            yield error

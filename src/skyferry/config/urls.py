@@ -75,7 +75,7 @@ class Url(Generic[R]):
             raise ValueError(f"{show_url(text)!r} has spaces around it: remove them")
         location, _, query = rest.partition("?")
         if unreplaced := find_unreplaced(location, path=known.path):
-            raise ValueError(f"{show_url(text)!r} has {unreplaced}: write what it stands for")
+            raise ValueError(f"{show_url(text)!r} has {unreplaced}: write the value in its place")
         _reject_user(cls.kind, text, location, known)
         location = unquote(location)
         if not location.strip("/") or "\0" in location:

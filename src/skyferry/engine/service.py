@@ -43,7 +43,7 @@ from skyferry.status import (
 )
 
 SAMPLE = 1.0  # seconds between looks at the checks and limits while there is work, and for a live view
-CALM = 5.0  # the same while there is none: whoever asks for the checks gets new ones in any case
+CALM = 5.0  # the same while there is none: a request for the checks looks at them anew
 OVERDUE = 10.0  # seconds beyond its timeout after which a request means that its store is down
 PRUNE = 3600.0  # seconds between prunes of the ledger
 IDLE_CHECK = 0.1  # seconds between checks for idleness

@@ -19,6 +19,7 @@ from skyferry.discovery.folder.inotify import TreeNotifications, WatchTree
 from skyferry.discovery.folder.inspector import ADDED, DELETED, MODIFIED, OWN
 from skyferry.discovery.folder.notify import WatchEnded
 from skyferry.errors import StoreUnavailable
+from skyferry.sqlite.inotify import IN_MODIFY, IN_Q_OVERFLOW
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has inotify")
 PATIENCE = 30.0  # seconds
@@ -103,8 +104,8 @@ def test_changes_that_never_end_do_not_hide_those_before(
     tree: WatchTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (watch,) = (w for w, path in tree._paths.items() if path.endswith("b"))
-    change = inotify.HEADER.pack(watch, inotify.IN_MODIFY, 0, 16) + b"f".ljust(16, b"\0")
-    monkeypatch.setattr(tree, "_read_bytes", lambda: change)
+    change = inotify.HEADER.pack(watch, IN_MODIFY, 0, 16) + b"f".ljust(16, b"\0")
+    monkeypatch.setattr(tree._inotify, "read", lambda: change)
     assert read(tree, tmp_path) == {(MODIFIED, "a/b/f")}
 
 
@@ -142,8 +143,8 @@ def test_a_folder_that_is_deleted_ends_the_watch(tree: WatchTree, tmp_path: Path
 
 def test_lost_notifications_end_the_watch(tree: WatchTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of the folder is listed after that."""
-    overflow = inotify.HEADER.pack(-1, inotify.IN_Q_OVERFLOW, 0, 0)
-    monkeypatch.setattr(tree, "_read_bytes", lambda: overflow)
+    overflow = inotify.HEADER.pack(-1, IN_Q_OVERFLOW, 0, 0)
+    monkeypatch.setattr(tree._inotify, "read", lambda: overflow)
     with pytest.raises(WatchEnded):
         tree.read()
 

@@ -1,4 +1,4 @@
-"""What a route skipped after a look at the object, and accepts once its settings have changed."""
+"""Objects that a route skipped after a look, and accepts once its settings have changed."""
 
 from __future__ import annotations
 

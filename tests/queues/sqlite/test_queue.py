@@ -19,7 +19,7 @@ from skyferry.errors import QueueError
 from skyferry.ports import EventQueue, Message, Outgoing
 from skyferry.queues.sqlite import queue as queue_module
 from skyferry.queues.sqlite.queue import REAP, SQL, SqliteQueue
-from skyferry.sqlite.inotify import open_notifications
+from skyferry.sqlite.inotify import watch_times
 from skyferry.sqlite.owners import OwnerLock
 from skyferry.sqlite.quiet_time import AGAIN, SOON, find_patience
 from skyferry.testing.clock import ManualClock
@@ -75,7 +75,7 @@ async def start_receive(queue: EventQueue) -> asyncio.Task[list[Message]]:
 
 def has_notifications(folder: Path) -> bool:
     """Return True on Linux, unless all of a user's notifications are in use."""
-    if (found := open_notifications(folder)) is not None:
+    if (found := watch_times(folder)) is not None:
         found.close()
     return found is not None
 
@@ -325,7 +325,7 @@ async def test_without_notifications_announcements_are_looked_for_more_often_whi
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: float, patience: float
 ) -> None:
     """Every hundredth of a second, and five times a second once it is quiet."""
-    monkeypatch.setattr(queue_module, "open_notifications", lambda folder: None)
+    monkeypatch.setattr(queue_module, "watch_times", lambda folder: None)
     harness = SqliteHarness(tmp_path / "q.db")
     mine, other = await harness.open(), await harness.open()
     await other.send([Outgoing(b"first")])

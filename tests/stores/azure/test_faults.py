@@ -229,7 +229,7 @@ async def test_a_commit_that_is_replaced_at_once_was_made(broken: Broken) -> Non
 async def test_an_object_that_was_not_asked_for_ends_the_listing(
     broken: Broken, name: str, when: str, said: str
 ) -> None:
-    """What follows the prefix in its name would be another key: `copy --delete` would delete it."""
+    """Taken without the prefix, its name would be another key, which `copy --delete` would delete."""
     blob = f"<Blob><Name>{name}</Name><Properties><Last-Modified>{when}</Last-Modified></Properties></Blob>"
     page = f"<EnumerationResults><Blobs>{blob}</Blobs><NextMarker/></EnumerationResults>"
     broken.proxy.plan(Fault("GET", status=200, body=page.encode()))

@@ -149,7 +149,7 @@ async def test_a_listing_that_begins_again_is_an_error(broken: Broken) -> None:
     ("item", "said"), [(b'{"name": "q/b"}', "does not begin with 'p/'"), (b"{}", "be read"), (b"7", "be read")]
 )
 async def test_an_object_that_was_not_asked_for_ends_the_listing(broken: Broken, item: bytes, said: str) -> None:
-    """What follows the prefix in its name would be another key: `copy --delete` would delete it."""
+    """Taken without the prefix, its name would be another key, which `copy --delete` would delete."""
     broken.proxy.plan(Fault("GET", status=200, body=b'{"kind": "storage#objects", "items": [%s]}' % item))
     with pytest.raises(StoreError, match=said):
         assert [meta.key async for meta in broken.store.list("p/")] == []

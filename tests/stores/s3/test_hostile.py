@@ -64,7 +64,7 @@ async def test_an_object_that_cannot_be_read_is_no_crash_and_not_left_out(
 
 @SERVICES
 async def test_a_key_outside_the_prefix_ends_the_listing(service: str) -> None:
-    """What follows the prefix in it would be another key: `copy --delete` would delete it, as the source has no such object."""
+    """Taken without the prefix, it would be another key, which `copy --delete` would delete: the source has no such object."""
     async with serve(lambda *_: page(item("p/a"), item("quite/another")), service) as (store, _):
         with pytest.raises(StoreError, match="'quite/another', which does not begin with 'p/'"):
             assert [found.key async for found in store.list("p/")] == []
@@ -99,7 +99,7 @@ UNSIZED = {
 @SERVICES
 @pytest.mark.parametrize("answer", UNSIZED.values(), ids=UNSIZED.keys())
 async def test_a_part_of_an_object_does_not_pass_for_the_whole(service: str, answer: bytes) -> None:
-    """Its ETag is that of parts, so no digest of the source would tell."""
+    """Its ETag is that of parts, so no digest of the source would show the difference."""
     async with serve(lambda *_: answer, service) as (store, _):
         with pytest.raises(StoreError, match="how large"):
             await store.read("k", 0, 10)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from skyferry.errors import ConfigError, SkyferryError
+from skyferry.errors import ConfigError, SkyferryError, flatten_group
 from skyferry.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -204,19 +204,12 @@ def name_as_typed(ends: Mapping[str, ObjectLocation]) -> Iterator[None]:
     except (SkyferryError, BaseExceptionGroup) as failure:
         from skyferry.discovery.listing import PROBE
 
-        for error in _find_errors(failure):
+        errors = flatten_group(failure) if isinstance(failure, BaseExceptionGroup) else (failure,)
+        for error in (each for each in errors if isinstance(each, SkyferryError)):
             store, _, key = error.where.partition(" ")
             if (end := ends.get(store)) and key in ("", PROBE, end.key, end.key.rstrip("/")):
                 error.where = end.text
         raise
-
-
-def _find_errors(failure: BaseException) -> Iterator[SkyferryError]:
-    if isinstance(failure, SkyferryError):
-        yield failure
-    elif isinstance(failure, BaseExceptionGroup):
-        for each in failure.exceptions:
-            yield from _find_errors(each)
 
 
 @asynccontextmanager

@@ -1,13 +1,8 @@
-"""Notifications about a folder and all below it, by inotify. A thread waits for them, and wakes up for little else.
-
-https://man7.org/linux/man-pages/man7/inotify.7.html
-"""
+"""Notifications about a folder and all below it, by inotify. A thread waits for them, and wakes up for little else."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import errno
 import os
 import select
 import struct
@@ -19,18 +14,31 @@ from typing import Any
 
 from skyferry.discovery.folder.inspector import ADDED, DELETED, MODIFIED, OWN
 from skyferry.discovery.folder.notify import WatchEnded, translate_errors
+from skyferry.sqlite.inotify import (
+    IN_ATTRIB,
+    IN_CLOSE_WRITE,
+    IN_CREATE,
+    IN_DELETE,
+    IN_DELETE_SELF,
+    IN_DONT_FOLLOW,
+    IN_IGNORED,
+    IN_ISDIR,
+    IN_MODIFY,
+    IN_MOVE_SELF,
+    IN_MOVED_FROM,
+    IN_MOVED_TO,
+    IN_ONLYDIR,
+    IN_Q_OVERFLOW,
+    IN_UNMOUNT,
+    Inotify,
+)
 
 GATHER = 0.05  # seconds in which changes gather: most files are whole after them
 QUIET = 1.0  # seconds without a change that end a burst
 CHECK = 5.0  # seconds between checks that nothing was mounted over the folder, which is not notified
-BUFFER = 2**16  # bytes per read
 READS = 16  # at once, which is more than the system keeps: changes that never end must not hide those before
 HEADER = struct.Struct("iIII")  # watch, mask, cookie, length of the name
 
-IN_MODIFY, IN_ATTRIB, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO = 0x2, 0x4, 0x8, 0x40, 0x80
-IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF = 0x100, 0x200, 0x400, 0x800
-IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x2000, 0x4000, 0x8000
-IN_ONLYDIR, IN_DONT_FOLLOW, IN_ISDIR = 0x1000000, 0x2000000, 0x40000000
 COME, GONE = IN_CREATE | IN_MOVED_TO, IN_DELETE | IN_MOVED_FROM
 CHANGES = COME | GONE | IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE
 REPLACED = IN_DELETE_SELF | IN_MOVE_SELF
@@ -49,10 +57,8 @@ class WatchTree:
         self._root, self._identity = root, (info.st_dev, info.st_ino)
         self._own = os.path.join(root, OWN)
         self._paths: dict[int, str] = {}  # by number of the watch
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self.descriptor: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self.descriptor < 0:
-            raise _last_error(root)
+        self._inotify = Inotify()
+        self.descriptor = self._inotify.descriptor
         try:
             self._above = {self._add(root, CHANGES | REPLACED)}  # the end of one of these is that of all
             for path in _list_parents(root):
@@ -67,7 +73,7 @@ class WatchTree:
         """Return changes since the last call, in a flood not all. Raises WatchEnded, also if some got lost, and OSError."""
         found: Changes = set()
         for _ in range(READS):
-            if not (data := self._read_bytes()):
+            if not (data := self._inotify.read()):
                 break
             for watch, mask, name in _parse(data):
                 self._note(watch, mask, name, found)
@@ -84,13 +90,7 @@ class WatchTree:
 
     def close(self) -> None:
         """End all watches."""
-        os.close(self.descriptor)
-
-    def _read_bytes(self) -> bytes:
-        try:
-            return os.read(self.descriptor, BUFFER)
-        except BlockingIOError:
-            return b""
+        self._inotify.close()
 
     def _note(self, watch: int, mask: int, name: bytes, found: Changes) -> None:
         if mask & IN_Q_OVERFLOW or (watch in self._above and mask & ENDED):
@@ -122,11 +122,7 @@ class WatchTree:
                         waiting.append(each)
 
     def _add(self, path: str, mask: int) -> int:
-        watch: int = self._libc.inotify_add_watch(
-            self.descriptor, os.fsencode(path), mask | IN_ONLYDIR | IN_DONT_FOLLOW
-        )
-        if watch < 0:
-            raise _last_error(path)
+        watch = self._inotify.watch(path, mask | IN_ONLYDIR | IN_DONT_FOLLOW)
         if mask & CHANGES:
             self._paths[watch] = path
         return watch
@@ -136,7 +132,7 @@ class WatchTree:
         below = f"{folder}/"
         for watch in [w for w, path in self._paths.items() if path == folder or path.startswith(below)]:
             del self._paths[watch]
-            self._libc.inotify_rm_watch(self.descriptor, watch)  # it may have ended
+            self._inotify.forget(watch)
 
 
 class TreeNotifications:
@@ -200,7 +196,7 @@ class TreeNotifications:
                 self._tree.check()
                 if changes:
                     self._call(self._add, changes)
-        except Exception as error:  # noqa: BLE001 - raised where the changes are awaited: without it they would be for ever
+        except Exception as error:  # noqa: BLE001 - raised by `next_changes`, which would wait for ever otherwise
             self._call(self._fail, error)
         os.eventfd_read(stop)
         self._tree.close()
@@ -217,23 +213,6 @@ class TreeNotifications:
     def _fail(self, error: Exception) -> None:
         self._failure = error
         self._heard.set()
-
-
-def has_inotify() -> bool:
-    """Return True on Linux, but not in an emulator of it that lacks inotify."""
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        descriptor = libc.inotify_init1(os.O_CLOEXEC)
-    except (AttributeError, OSError):
-        return False
-    if descriptor >= 0:
-        os.close(descriptor)
-    return descriptor >= 0 or ctypes.get_errno() != errno.ENOSYS
-
-
-def _last_error(path: str) -> OSError:
-    code = ctypes.get_errno()
-    return OSError(code, os.strerror(code), path)
 
 
 def _parse(data: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -9,7 +9,7 @@ from itertools import islice
 from types import MappingProxyType
 
 from skyferry.discovery.failures import FailureReporter
-from skyferry.discovery.folder.inotify import TreeNotifications, has_inotify
+from skyferry.discovery.folder.inotify import TreeNotifications
 from skyferry.discovery.folder.inspector import (
     ADDED,
     DELETED,
@@ -27,6 +27,7 @@ from skyferry.frozen import dataclass
 from skyferry.model import ObjectEvent
 from skyferry.ports import Clock, Observer
 from skyferry.records import Record
+from skyferry.sqlite.inotify import has_inotify
 
 BATCH = 500  # events sent at once
 MANY = 2000  # changes at once: the system's queue may have overflowed, which is not reported

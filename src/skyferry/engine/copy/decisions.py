@@ -146,8 +146,8 @@ def decide_delete(claim: Claim, route: Route, destination: ObjectMeta | None) ->
     provenance, placed = read_provenance(destination), claim.placement
     if provenance.source != format_source(claim.transfer.source):
         return Skipped("foreign")
-    ours = placed is not None and placed.transfer_id == provenance.transfer_id
-    if provenance.via and route.source_mark not in ("", provenance.via[-1]) and not ours:
+    recorded = placed is not None and placed.transfer_id == provenance.transfer_id
+    if provenance.via and route.source_mark not in ("", provenance.via[-1]) and not recorded:
         return Skipped("foreign")
     return Remove(Precondition(replace=destination.version))
 

@@ -26,7 +26,7 @@ from skyferry.queues.notifier import Notifier
 from skyferry.sql import load_statements
 from skyferry.sql.schema_steps import load_history
 from skyferry.sqlite.file import OnHealth, SqliteFile
-from skyferry.sqlite.inotify import FolderNotifications, open_notifications
+from skyferry.sqlite.inotify import Inotify, watch_times
 from skyferry.sqlite.owners import OwnerLock
 from skyferry.sqlite.quiet_time import find_patience
 
@@ -75,7 +75,7 @@ class SqliteQueue:
         self._announced = -1  # mark of the last announcement before the last turn of this object to look at the file
         self._noticed = 0  # notifications in this process before the last look has ended
         self._look_at = -inf  # when to look again (monotonic seconds), although nothing was announced
-        self._notifications: FolderNotifications | None = None
+        self._notifications: Inotify | None = None
         self._watched = False  # notifications were opened, or there are none
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
@@ -166,7 +166,7 @@ class SqliteQueue:
     def _watch(self) -> None:
         """Let announcements of other processes wake the receivers, where the system has notifications. Only once."""
         if not self._watched:
-            self._watched, self._notifications = True, open_notifications(self._file.presence.folder)
+            self._watched, self._notifications = True, watch_times(self._file.presence.folder)
             if self._notifications:
                 asyncio.get_running_loop().add_reader(self._notifications.descriptor, self._wake)
 
@@ -180,7 +180,7 @@ class SqliteQueue:
     def _wake(self) -> None:
         """Wake the receivers, unless they have looked at the file since the announcement."""
         assert self._notifications is not None  # or the event loop would not call it
-        self._notifications.clear()
+        self._notifications.read()
         if self._is_announced():
             self._notifier.notify()
 

@@ -1,4 +1,4 @@
-"""What `skyferry copy` says and leaves behind at the first copy from and to a bucket."""
+"""The output of a first `skyferry copy` from and to a bucket, and the folders that it leaves."""
 
 from __future__ import annotations
 

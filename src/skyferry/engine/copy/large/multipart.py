@@ -19,7 +19,15 @@ from skyferry.engine.copy.large.resuming import MultipartPlan, abort_upload, mer
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.copy.verify import digests_to_verify
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.errors import ChecksumMismatch, Fenced, SkyferryError, StoreError, UploadGone, VersionChanged
+from skyferry.errors import (
+    ChecksumMismatch,
+    Fenced,
+    SkyferryError,
+    StoreError,
+    UploadGone,
+    VersionChanged,
+    flatten_group,
+)
 from skyferry.frozen import dataclass
 from skyferry.model import Checksums, Part, Progress, Upload
 from skyferry.ports import Offload
@@ -208,12 +216,5 @@ def _is_transient(error: BaseException) -> bool:
 
 def _first_error(group: BaseExceptionGroup[SkyferryError]) -> SkyferryError:
     """Return the error to report for a group: one that ends the transfer goes before one that is retried."""
-    flat: list[SkyferryError] = []
-    todo: list[BaseException] = [group]
-    while todo:
-        item = todo.pop(0)
-        if isinstance(item, BaseExceptionGroup):
-            todo.extend(item.exceptions)
-        elif isinstance(item, SkyferryError):
-            flat.append(item)
+    flat = [error for error in flatten_group(group) if isinstance(error, SkyferryError)]
     return min(flat, key=lambda e: e.outage) if flat else StoreError()

@@ -89,7 +89,7 @@ class _Walk:
                         yield summary(start + text, found)
         except (FileNotFoundError, NotADirectoryError):  # gone since
             return
-        except PermissionError:  # its names may be read, but not what they stand for
+        except PermissionError:  # its names may be read, but its files may not be looked at
             self._refuse(names)
 
     def _find_texts(self, names: list[str], start: str) -> tuple[Iterator[str], bool]:

@@ -239,9 +239,7 @@ def _fork_spares(job: CopyJob, *, grows: bool) -> AbstractContextManager[SparePr
     from skyferry.cli.commands.service.worker_process import main
     from skyferry.processes.counts import find_most
     from skyferry.processes.spares import fork_spares
-
-    # Imported for the forked processes, which share the modules of this one
-    from skyferry.wiring import copy_ledgers, service  # noqa: F401
+    from skyferry.wiring import copy_ledgers, service  # noqa: F401 - the forked processes share what is imported here
 
     count = find_most(job.settings.limits) if grows else job.processes
     return fork_spares(count if count > 1 else 0, main)
