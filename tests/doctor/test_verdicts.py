@@ -161,6 +161,14 @@ def test_without_an_object_nothing_is_expected() -> None:
     assert "less than 1 s" in holds.check_copy_time(PLACE, 60, ReadSpeed("photos", "empty", 0, 0, 0.0)).detail
 
 
+@pytest.mark.parametrize(
+    ("size", "words"), [(11, "(11 B): "), (2**20 - 1, "(1,048,575 B): "), (2**20, "(1.0 MiB, read at 2.0 MiB/s): ")]
+)
+def test_the_speed_is_reported_from_1_mib_on(size: int, words: str) -> None:
+    """A smaller one takes the time of a request, so its speed says nothing."""
+    assert words in holds.check_copy_time(PLACE, 60, ReadSpeed("photos", "a.txt", size, size, 0.5)).detail
+
+
 def test_only_what_a_route_takes_counts() -> None:
     """By its key and its size."""
     taken = StoreRequirements("a", reads=("",), filters=(FilterSettings(suffix=".x", min_size=2, max_size=4),)).taken()

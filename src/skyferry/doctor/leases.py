@@ -42,10 +42,9 @@ def check_copy_time(place: CheckSubject, lease: float, pace: ReadSpeed | None, m
     if pace is None:
         said = "no object of this queue's sources was read for an estimate"
         return place.unknown("copy-time", said, "Write an object to the source, and repeat the check.")
-    rate = pace.size / pace.seconds / 2**20 if pace.seconds > 0 else math.inf
     expected = f"about {_span(pace.seconds)}" if pace.seconds >= 1 else "less than 1 s"
     which = f"{pace.key} at {pace.store}, the largest of the first {FIRST:,} objects"
-    said = f"{expected} for {which} ({pace.size / 2**20:,.1f} MiB, read at {rate:,.1f} MiB/s): "
+    said = f"{expected} for {which} ({_describe_read(pace)}): "
     if pace.seconds <= lease:
         return place.ok("copy-time", f"{said}within the lease of {lease:g} s")
     if pace.seconds < NEAR * max_hold:
@@ -55,6 +54,14 @@ def check_copy_time(place: CheckSubject, lease: float, pace: ReadSpeed | None, m
     said += f"a message can be leased for at most {_span(max_hold)}, with all renewals, and is then redelivered"
     hint = "Run closer to the stores, or raise limits.part_concurrency. A redrive policy must leave spare receives."
     return place.unknown("copy-time", said, hint)
+
+
+def _describe_read(pace: ReadSpeed) -> str:
+    """Return the size, and from 1 MiB on the speed: that of a small object is the time of a request."""
+    if pace.size < 2**20:
+        return f"{pace.size:,} B"
+    rate = pace.size / pace.seconds / 2**20 if pace.seconds > 0 else math.inf
+    return f"{pace.size / 2**20:,.1f} MiB, read at {rate:,.1f} MiB/s"
 
 
 def _span(seconds: float) -> str:
