@@ -168,7 +168,6 @@ async def test_a_command_works_without_roles(clock: ManualClock) -> None:
     async with alone.running():
         await clock.advance(LEASE)
         assert alone.steps == LEASE + 1
-        assert await alone.ledger.list_roles() == []
         assert (await alone.ledger.list_workers()).items == []
         assert find_held(alone.fleet.roles) == {}
 
@@ -183,7 +182,10 @@ async def test_sources_are_waived_by_a_process_that_ends_when_idle(
         await clock.advance(EVERY)
         assert (one.begun, two.begun) == (1, 1)
         assert other.is_held
-        assert {role.name: role.holder for role in await one.ledger.list_roles()} == {"scan": "one", "gauges": "two"}
+        assert {entry.id: entry.roles for entry in (await one.ledger.list_workers()).items} == {
+            "one": ("scan",),
+            "two": ("gauges",),
+        }
 
 
 async def test_an_error_of_the_work_ends_it(clock: ManualClock) -> None:

@@ -94,7 +94,6 @@ class MemoryRole:
     """The lease on a role."""
 
     holder: str
-    since: float
     until: float
 
 

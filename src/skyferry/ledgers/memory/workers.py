@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from skyferry.ledgers.memory.state import LedgerPart, MemoryRole, MemoryWorker
-from skyferry.ports import Heartbeat, Page, RoleHolder, WorkerEntry, WorkerState
+from skyferry.ports import Heartbeat, Page, WorkerEntry, WorkerState
 
 
 class MemoryWorkers(LedgerPart):
@@ -28,7 +28,7 @@ class MemoryWorkers(LedgerPart):
         }
         for name in wanted:
             if (role := state.roles.get(name)) is None or role.holder == me:
-                state.roles[name] = MemoryRole(me, role.since if role else now, until)
+                state.roles[name] = MemoryRole(me, until)
         return sorted(name for name, role in state.roles.items() if role.holder == me)
 
     async def list_workers(self, cursor: str = "", limit: int = 100) -> Page[WorkerEntry]:
@@ -40,11 +40,6 @@ class MemoryWorkers(LedgerPart):
         await self._step()
         counts = Counter(worker.last.state for worker in self._find_present().values())
         return {state: counts[state] for state in WorkerState}
-
-    async def list_roles(self) -> list[RoleHolder]:
-        await self._step()
-        now = self._clock.time()
-        return [RoleHolder(name, role.holder, now - role.since) for name, role in sorted(self._find_leased().items())]
 
     def _find_present(self) -> dict[str, MemoryWorker]:
         now = self._clock.time()

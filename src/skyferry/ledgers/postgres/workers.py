@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.postgres.database import LedgerDatabase
-from skyferry.ports import Heartbeat, Page, RoleHolder, WorkerEntry, WorkerState
+from skyferry.ports import Heartbeat, Page, WorkerEntry, WorkerState
 from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "workers.sql")
@@ -34,7 +34,3 @@ class PostgresWorkers:
     async def count_workers(self) -> dict[WorkerState, int]:
         counts = dict(map(tuple, await self._db.read(lambda db: db.fetch(SQL["count_workers"]))))
         return {state: counts.get(state, 0) for state in WorkerState}
-
-    async def list_roles(self) -> list[RoleHolder]:
-        rows = await self._db.read(lambda db: db.fetch(SQL["list_roles"]))
-        return [RoleHolder(name, holder, codec.to_seconds(age)) for name, holder, age in rows]

@@ -9,7 +9,7 @@ from typing import Any
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.redis.database import RedisDatabase
 from skyferry.ledgers.redis.records import decode_key, encode_key
-from skyferry.ports import Heartbeat, Page, RoleHolder, WorkerEntry, WorkerState
+from skyferry.ports import Heartbeat, Page, WorkerEntry, WorkerState
 
 
 class RedisWorkers:
@@ -27,7 +27,7 @@ class RedisWorkers:
     async def list_workers(self, cursor: str = "", limit: int = 100) -> Page[WorkerEntry]:
         present, held = await self._db.run("workers.list")
         roles: dict[bytes, list[str]] = {}
-        for name, holder, _ in held:
+        for name, holder in held:
             roles.setdefault(holder, []).append(decode_key(name))
         by_name: dict[str, Any] = {decode_key(row[0]): row for row in present}
         left = sorted(name for name in by_name if name > cursor)
@@ -42,8 +42,3 @@ class RedisWorkers:
         present, _ = await self._db.run("workers.list")
         counts = Counter(codec.unpack_heartbeat(text.decode()).state for _, _, _, text in present)
         return {state: counts[state] for state in WorkerState}
-
-    async def list_roles(self) -> list[RoleHolder]:
-        _, held = await self._db.run("workers.list")
-        found = (RoleHolder(decode_key(n), decode_key(holder), codec.to_seconds(age)) for n, holder, age in held)
-        return sorted(found, key=lambda role: role.name)

@@ -58,7 +58,7 @@ from skyferry.ports.ledger.placements import Placements
 from skyferry.ports.ledger.refusals import Refusal, RefusalLog
 from skyferry.ports.ledger.transfers import TransferRow, Transfers
 from skyferry.ports.ledger.uploads import UploadLog
-from skyferry.ports.ledger.workers import Heartbeat, RoleHolder, WorkerEntry, Workers, WorkerState
+from skyferry.ports.ledger.workers import Heartbeat, WorkerEntry, Workers, WorkerState
 
 __all__ = [
     "Backup",
@@ -89,7 +89,6 @@ __all__ = [
     "RefusalLog",
     "Released",
     "Retry",
-    "RoleHolder",
     "Settled",
     "Settlement",
     "SharedBreakers",

@@ -49,15 +49,6 @@ class WorkerEntry:
         return self.last.age + self.silence
 
 
-@dataclass(frozen=True, slots=True)
-class RoleHolder:
-    """A role, and the worker that has it."""
-
-    name: str
-    holder: str  # WorkerEntry.id
-    age: float  # seconds since it took the role, by the ledger's clock
-
-
 class Workers(Protocol):
     """Presence of workers, and leases on roles. Both last `lease` seconds from the last heartbeat, by the ledger's clock.
 
@@ -84,6 +75,3 @@ class Workers(Protocol):
 
     async def count_workers(self) -> dict[WorkerState, int]:
         """Return the number of these workers for every state."""
-
-    async def list_roles(self) -> list[RoleHolder]:
-        """Return the roles whose lease has not ended, by name."""

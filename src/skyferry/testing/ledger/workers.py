@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from skyferry.ports import Heartbeat, Ledger, RoleHolder, WorkerEntry, WorkerState
+from skyferry.ports import Heartbeat, Ledger, WorkerEntry, WorkerState
 from skyferry.testing.ledger.harness import LEASE, LedgerCases, LedgerHarness
 
 KEYS = (("to", "a/\u00fc\0 b"), ("elsewhere", "k"))
@@ -23,7 +23,7 @@ async def list_ids(ledger: Ledger) -> list[str]:
 
 async def find_holders(ledger: Ledger) -> dict[str, str]:
     """Return the holder of each role."""
-    return {role.name: role.holder for role in await ledger.list_roles()}
+    return {role: entry.id for entry in (await ledger.list_workers()).items for role in entry.roles}
 
 
 class WorkerCases(LedgerCases):
@@ -33,7 +33,6 @@ class WorkerCases(LedgerCases):
         """A process that has the ledger open, such as a command, is no worker."""
         assert await list_ids(one) == []
         assert await one.count_workers() == dict.fromkeys(WorkerState, 0)
-        assert await one.list_roles() == []
 
     async def test_a_worker_is_listed_as_it_reports_itself(self, one: Ledger, two: Ledger) -> None:
         """With its roles, for every process."""
@@ -43,7 +42,7 @@ class WorkerCases(LedgerCases):
         assert 0 <= entry.silence < MARGIN
 
     async def test_the_last_heartbeat_counts(self, one: Ledger, harness: LedgerHarness) -> None:
-        """Ages grow by the ledger's clock; that of a role from when it was taken."""
+        """Ages grow by the ledger's clock."""
         await one.heartbeat(BEAT, ["a"])
         await harness.pass_time(SOON)
         later = replace(BEAT, age=BEAT.age + SOON, holds=0, keys=(), state=WorkerState.DRAINING)
@@ -53,9 +52,7 @@ class WorkerCases(LedgerCases):
         assert entry.last == later
         assert entry.silence == pytest.approx(5.0, abs=MARGIN)
         assert entry.age == pytest.approx(BEAT.age + SOON + 5.0, abs=MARGIN)
-        (role,) = await one.list_roles()
-        assert role == RoleHolder("a", "one", role.age)
-        assert role.age == pytest.approx(SOON + 5.0, abs=MARGIN)
+        assert entry.roles == ("a",)
 
     async def test_workers_are_counted_by_state(self, one: Ledger, two: Ledger) -> None:
         """Every state has a number."""
@@ -102,8 +99,6 @@ class WorkerCases(LedgerCases):
         assert await two.heartbeat(BEAT, ["a"]) == ["a"]
         assert await one.heartbeat(BEAT, ["a"]) == []
         assert await find_holders(one) == {"a": "two"}
-        (role,) = await one.list_roles()
-        assert 0 <= role.age < MARGIN
 
     async def test_a_role_that_no_other_took_is_granted_again(self, one: Ledger, harness: LedgerHarness) -> None:
         """Also after its lease has ended."""
@@ -124,7 +119,6 @@ class WorkerCases(LedgerCases):
         await one.heartbeat(BEAT, ["a"])
         await one.close()
         assert await list_ids(two) == []
-        assert await two.list_roles() == []
         assert await two.heartbeat(BEAT, ["a"]) == ["a"]
 
     async def test_a_silent_worker_disappears(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
@@ -135,7 +129,6 @@ class WorkerCases(LedgerCases):
         await harness.pass_time(MARGIN + 1)
         assert await list_ids(two) == []
         assert (await two.count_workers())[WorkerState.RUNNING] == 0
-        assert await two.list_roles() == []
         await two.heartbeat(BEAT, ["b"])
         assert await list_ids(two) == ["two"]
         assert await find_holders(two) == {"b": "two"}

@@ -39,6 +39,3 @@ SELECT w.name, w.heartbeat, @schema.ledger_now() - w.at, ARRAY(
 
 -- name: count_workers
 SELECT state, count(*) FROM @schema.workers WHERE until > @schema.ledger_now() GROUP BY state
-
--- name: list_roles
-SELECT name, holder, @schema.ledger_now() - since FROM @schema.roles WHERE until > @schema.ledger_now() ORDER BY name

@@ -28,7 +28,7 @@ end
 return answer
 
 -- name: list
--- Returns {{worker, silence, state, heartbeat}, ...}, {{role, holder, age}, ...}: those whose lease has not ended
+-- Returns {{worker, silence, state, heartbeat}, ...}, {{role, holder}, ...}: those whose lease has not ended
 local present, held_roles = {}, {}
 local known = redis.call('HGETALL', workers)
 for n = 1, #known, 2 do
@@ -37,8 +37,8 @@ for n = 1, #known, 2 do
 end
 known = redis.call('HGETALL', roles)
 for n = 1, #known, 2 do
-    local since, till, holder = struct.unpack('<ddI4c0', known[n + 1])
-    if till > now then push(held_roles, {known[n], holder, now - since}) end
+    local _, till, holder = struct.unpack('<ddI4c0', known[n + 1])
+    if till > now then push(held_roles, {known[n], holder}) end
 end
 return {present, held_roles}
 

@@ -11,7 +11,7 @@ import orjson
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import pack_json
 from skyferry.ledgers.sqlite.claims import SqliteClaims
-from skyferry.ports import Heartbeat, Page, RoleHolder, WorkerEntry, WorkerState
+from skyferry.ports import Heartbeat, Page, WorkerEntry, WorkerState
 from skyferry.sql import load_statements
 
 SQL = load_statements("skyferry.ledgers.sqlite", "workers.sql")
@@ -58,11 +58,6 @@ class SqliteWorkers(SqliteClaims):
     async def count_workers(self) -> dict[WorkerState, int]:
         counts = await self._query("count_workers", now=rules.to_ticks(self._clock.time()))
         return {state: counts.get(state, 0) for state in WorkerState}
-
-    async def list_roles(self) -> list[RoleHolder]:
-        now = rules.to_ticks(self._clock.time())
-        rows = await self._query("list_roles", now=now)
-        return [RoleHolder(name, holder, codec.to_seconds(now - since)) for name, holder, since in rows]
 
     async def _query(self, name: str, **values: object) -> Any:
         """Return the result of a query, which is one JSON value."""

@@ -28,6 +28,3 @@ SELECT json_group_array(json_array(name, heartbeat, at, json(roles))) FROM (
 
 -- name: count_workers
 SELECT json_group_object(state, count) FROM (SELECT state, count(*) AS count FROM workers WHERE until > :now GROUP BY state)
-
--- name: list_roles
-SELECT json_group_array(json_array(name, holder, since)) FROM (SELECT * FROM roles WHERE until > :now ORDER BY name)
