@@ -55,6 +55,14 @@ def ledger_maintenance(opener: Opener) -> LedgerMaintenance:
     return maintenance
 
 
+async def find_ledger(opener: Opener, hint: str) -> LedgerMaintenance:
+    """Return the maintenance of a ledger that exists. Raises NotFound with `hint` if it does not, ConfigError as above."""
+    maintenance = ledger_maintenance(opener)
+    if not await maintenance.exists():
+        raise NotFound("the ledger does not exist", where=maintenance.where, hint=hint)
+    return maintenance
+
+
 @asynccontextmanager
 async def open_ledger(settings: Settings, *, create: bool = False, reads: bool = False) -> AsyncIterator[Ledger]:
     """Open the ledger, whether a service runs or not. Raises NotFound if it does not exist, unless `create` is set.
@@ -64,10 +72,10 @@ async def open_ledger(settings: Settings, *, create: bool = False, reads: bool =
     from skyferry.wiring import Opener
 
     opener = Opener(settings)
-    maintenance = ledger_maintenance(opener)
-    if not create and not await maintenance.exists():
-        hint = f"start `{format_command('run')}` once, or correct --workspace or --config"
-        raise NotFound("the ledger does not exist", where=maintenance.where, hint=hint)
+    if create:
+        ledger_maintenance(opener)
+    else:
+        await find_ledger(opener, f"start `{format_command('run')}` once, or correct --workspace or --config")
     ledger = await opener.ledger(reads=reads)
     try:
         yield ledger

@@ -92,7 +92,7 @@ def test_no_ledger_is_no_whole_one(cli: Cli) -> None:
     """It says what makes it again."""
     result = cli("ledger", "check")
     assert result.code == 1
-    assert "there is no ledger" in result.err
+    assert "the ledger does not exist" in result.err
 
 
 def test_a_backup_is_whole_and_private_and_replaces_nothing(filled: Cli) -> None:

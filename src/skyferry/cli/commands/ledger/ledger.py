@@ -16,7 +16,6 @@ from skyferry.cli.commands.ledger.migration import migrate, status
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.parameters import Argument, Option, build_group, format_command
 from skyferry.cli.render import output
-from skyferry.errors import NotFound
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
@@ -91,22 +90,19 @@ def rebuild(
 
 
 async def _check(settings: Settings) -> tuple[LedgerMaintenance, list[str]]:
-    ledger = await _existing(settings)
+    ledger = await _find_ledger(settings)
     return ledger, await ledger.find_damage()
 
 
 async def _back_up(settings: Settings, target: Path) -> Backup:
-    return await (await _existing(settings)).back_up(target)
+    return await (await _find_ledger(settings)).back_up(target)
 
 
-async def _existing(settings: Settings) -> LedgerMaintenance:
+async def _find_ledger(settings: Settings) -> LedgerMaintenance:
     from skyferry.wiring import Opener
 
-    ledger = resources.ledger_maintenance(Opener(settings))
-    if not await ledger.exists():
-        hint = f"run `{format_command('ledger rebuild')}` to rebuild a lost one, or correct --workspace or --config"
-        raise NotFound("there is no ledger", where=ledger.where, hint=hint)
-    return ledger
+    hint = f"run `{format_command('ledger rebuild')}` to rebuild a lost one, or correct --workspace or --config"
+    return await resources.find_ledger(Opener(settings), hint)
 
 
 async def _rebuild(settings: Settings, add: bool) -> tuple[str, list[RebuildCounts]]:

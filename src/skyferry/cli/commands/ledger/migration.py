@@ -11,7 +11,6 @@ from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigOptions, Json
 from skyferry.cli.parameters import Option, format_command
 from skyferry.cli.render import output
-from skyferry.errors import NotFound
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
@@ -65,7 +64,7 @@ def migrate(
 
 
 async def _read_status(settings: Settings) -> tuple[str, LedgerStatus]:
-    ledger = await _find_existing(settings)
+    ledger = await _find_ledger(settings)
     return ledger.where, await ledger.read_status()
 
 
@@ -73,7 +72,7 @@ async def _migrate(
     settings: Settings, steps: list[str], *, dry_run: bool, create: bool, quiet: bool
 ) -> LedgerMaintenance:
     """Append each step, and print it unless `quiet`. Return the maintenance of the ledger."""
-    ledger = await _find_existing(settings, create=create)
+    ledger = await _find_ledger(settings, create=create)
     async for step in _list_pending(ledger) if dry_run else ledger.migrate():
         steps.append(step)
         if not quiet:
@@ -86,14 +85,14 @@ async def _list_pending(ledger: LedgerMaintenance) -> AsyncIterator[str]:
         yield step
 
 
-async def _find_existing(settings: Settings, *, create: bool = False) -> LedgerMaintenance:
+async def _find_ledger(settings: Settings, *, create: bool = False) -> LedgerMaintenance:
     from skyferry.wiring import Opener
 
-    ledger = resources.ledger_maintenance(Opener(settings))
-    if not create and not await ledger.exists():
-        hint = f"run `{format_command('ledger migrate --create')}` to create it, or correct ledger.url, --workspace or --config"
-        raise NotFound("the ledger does not exist", where=ledger.where, hint=hint)
-    return ledger
+    opener = Opener(settings)
+    if create:
+        return resources.ledger_maintenance(opener)
+    hint = f"run `{format_command('ledger migrate --create')}` to create it, or correct ledger.url, --workspace or --config"
+    return await resources.find_ledger(opener, hint)
 
 
 def _describe_schema(found: LedgerStatus) -> str:
