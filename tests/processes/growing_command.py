@@ -55,7 +55,7 @@ def slow_down(build: Callable[[Settings], WorkerPolicy]) -> Callable[[Settings],
 
 if __name__ == "__main__":
     policy = growth.GrowthPolicy(window=0.05, bound=0.0, lacking=2.0, rest=0.0, rate=0.0)
-    build = service._worker_policy
+    build = service._build_policy
     forks = sys.argv.pop(2) == FORKED
     for module, name, value in (
         (run, "SHORT", 0.0),
@@ -66,7 +66,7 @@ if __name__ == "__main__":
         (worker_process, "main", delay(worker_process.main)),
         (processes, "Growable", lambda *parts: announce_start(growth.Growable(*parts))),
         (growth.WorkHandover, "run", announce(growth.WorkHandover.run)),
-        (service, "_worker_policy", slow_down(build) if sys.argv.pop(1) == SLOWLY else build),
+        (service, "_build_policy", slow_down(build) if sys.argv.pop(1) == SLOWLY else build),
     ):
         setattr(module, name, value)
     main()

@@ -9,7 +9,7 @@ import pytest
 
 from skyferry.config.settings import Settings, StoreSettings
 from skyferry.routing.locations import StoreLocation
-from skyferry.wiring.marks import mark_stores
+from skyferry.wiring.identities import mark_stores
 
 
 def mark(machine: str = "here", **given: Any) -> str:

@@ -31,7 +31,7 @@ from skyferry.ports.inspection import DELETE, BucketFacts, InspectableQueue, Not
 from skyferry.routing.origins import Origin
 from skyferry.routing.routes import Routes
 from skyferry.wiring import Opener
-from skyferry.wiring.services import identify_services
+from skyferry.wiring.endpoints import identify_services
 
 REMOVE = "Run with --events to write and delete a canary at the source."
 

@@ -9,28 +9,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skyferry.wiring.folders import watch_folders
-    from skyferry.wiring.opener import Opener, name_owner, open_ledger, open_queue
+    from skyferry.wiring.opener import Opener, open_ledger, open_queue
     from skyferry.wiring.protection import protect_opened, wait_out_outages
-    from skyferry.wiring.service import SourceContext, build_service, find_losses
+    from skyferry.wiring.service import build_service
+    from skyferry.wiring.sources import SourceContext
 
 __all__ = [
     "Opener",
     "SourceContext",
     "build_service",
-    "find_losses",
-    "name_owner",
     "open_ledger",
     "open_queue",
     "protect_opened",
     "wait_out_outages",
-    "watch_folders",
 ]
 _MODULES = {
-    "folders": ("watch_folders",),
-    "opener": ("Opener", "name_owner", "open_ledger", "open_queue"),
+    "opener": ("Opener", "open_ledger", "open_queue"),
     "protection": ("protect_opened", "wait_out_outages"),
-    "service": ("SourceContext", "build_service", "find_losses"),
+    "service": ("build_service",),
+    "sources": ("SourceContext",),
 }
 
 

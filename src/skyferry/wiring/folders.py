@@ -24,8 +24,8 @@ from skyferry.ports import Outgoing, SourceIdentities
 from skyferry.routing.routes import Routes
 from skyferry.stores.local.blocking.links import is_followed
 from skyferry.stores.local.names import key_of, path_of
-from skyferry.wiring.marks import identify_kernel
-from skyferry.wiring.service import SourceContext
+from skyferry.wiring.identities import identify_kernel
+from skyferry.wiring.sources import SourceContext
 
 
 def watch_folders(parts: SourceContext) -> Sequence[EventSource]:

@@ -1,14 +1,19 @@
-"""The identities of stores in the ledger: the name of a store may now refer to another bucket."""
+"""The identities of stores in the ledger, their marks in provenance, and the identifiers of this machine."""
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
+from pathlib import Path
 
 from skyferry.config.regions import routes_here
 from skyferry.config.settings import Settings
 from skyferry.errors import LedgerError
 from skyferry.ports.ledger import LedgerRecords, SourceIdentities
 from skyferry.routing.locations import StoreLocation
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # differs on each machine, and is the same in all its containers
+IDS = (Path("/etc/machine-id"), BOOT)  # the second if the first does not exist, as in containers
 
 
 def identify_stores(settings: Settings) -> dict[str, str]:
@@ -18,7 +23,7 @@ def identify_stores(settings: Settings) -> dict[str, str]:
 
 
 async def find_moved_stores(ledger: SourceIdentities | LedgerRecords, settings: Settings) -> set[str]:
-    """Return the names that referred to another store at first. Records without an identity do not apply to them.
+    """Return the names that now refer to another store than at first. Records without an identity do not apply to them.
 
     An unreadable ledger counts as empty here; its error is raised when it is needed.
     """
@@ -41,3 +46,26 @@ async def remember_stores(ledger: SourceIdentities, settings: Settings) -> None:
 def _identify_destinations(settings: Settings) -> dict[str, str]:
     used = {route.destination for route in routes_here(settings)}
     return {name: identity for name, identity in identify_stores(settings).items() if name in used}
+
+
+def mark_stores(settings: Settings) -> dict[str, str]:
+    """Return the mark of each store in provenance, by name. Raises ValueError for an invalid URL."""
+    here = identify_machine()
+    return {name: StoreLocation.of(store, settings.workspace).mark(here) for name, store in settings.stores.items()}
+
+
+def identify_machine() -> str:
+    """Return an identifier of this machine, for folders and servers on loopback."""
+    for file in IDS:
+        with suppress(OSError, UnicodeDecodeError):
+            if ident := file.read_text().strip():
+                return f"{socket.gethostname()} {ident}"
+    return socket.gethostname()
+
+
+def identify_kernel() -> str:
+    """Return an identifier of the running kernel, for device numbers and notifications. It changes with each boot."""
+    try:
+        return BOOT.read_text("ascii").strip()
+    except OSError:  # not Linux
+        return socket.gethostname()

@@ -29,27 +29,26 @@ from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.fleet.membership import FleetMembership
 from skyferry.engine.fleet.roles import QUEUES, name_role
-from skyferry.engine.fleet.sources import EventSource
 from skyferry.engine.orphans import LocalTransfers, OrphanSettler
 from skyferry.engine.queue_health import MonitoredQueue
 from skyferry.engine.resilience.circuit_breaker import BreakerState
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.memory_budget import MemoryBudget
-from skyferry.engine.resilience.protection import protect_store
+from skyferry.engine.resilience.protection import Protection, protect_store
+from skyferry.engine.resilience.shared.limits import FleetLimits
 from skyferry.engine.service import IDLE_CHECK, Service, ServiceComponents, WorkLoop
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.even_shares import EvenShares
-from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.routing.routes import Routes
 from skyferry.status import Status, WorkerReport
 from skyferry.stores.local.blocking.bucket import FolderIdentity
-from skyferry.wiring.destinations import known_destinations, probe_destinations
-from skyferry.wiring.identities import find_moved_stores, remember_stores
-from skyferry.wiring.marks import identify_kernel, mark_stores
+from skyferry.wiring.destinations import KnownDestination, known_destinations, probe_destinations
+from skyferry.wiring.endpoints import identify_services, report_unsafe_servers
+from skyferry.wiring.identities import find_moved_stores, identify_kernel, mark_stores, remember_stores
 from skyferry.wiring.opener import Opener
 from skyferry.wiring.protection import (
     build_breakers,
@@ -58,9 +57,9 @@ from skyferry.wiring.protection import (
     build_shared,
     find_most_transfers,
 )
+from skyferry.wiring.reports import SpecialReports, report_losses, report_refused, report_unreadable
 from skyferry.wiring.residency import guard_regions
-from skyferry.wiring.services import identify_services, report_unsafe_servers
-from skyferry.wiring.special import SpecialReports
+from skyferry.wiring.sources import FindSources, SourceContext
 
 if TYPE_CHECKING:
     from skyferry.discovery.known_folder import KnownFolder
@@ -68,23 +67,6 @@ if TYPE_CHECKING:
 QUICK_CHECK = 0.005  # seconds between checks for idleness by a command, whose queue is in memory
 FAR = 30.0  # seconds between requests for the depth of a queue at a provider, which may be billed
 BESIDE = 0.125  # of each byte in memory, for its buffers: about 1 MiB for a part of 8 (`bench/memory.py`)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceContext:
-    """The parts of a service that sources of events need."""
-
-    settings: Settings
-    routes: Routes
-    context: EngineContext
-    stores: Mapping[str, ObjectStore]  # as the engine uses them
-    queue: EventQueue  # takes events
-    fleet: FleetMembership  # gives roles to sources
-    folders: Mapping[str, KnownFolder]  # those that are watched, by store
-    specials: SpecialReports  # hears of what is neither a file nor a folder
-
-
-FindSources = Callable[[SourceContext], Sequence[EventSource]]
 
 
 class WorkerProcesses(WorkLoop, Protocol):
@@ -119,83 +101,149 @@ async def build_service(
     of one that is `expected`, by store.
     With `on_wait`, a ledger whose server does not answer is waited for; it is called with each error.
     """
+    base = await _open_foundation(
+        settings, observer, ledger, expected, on_wait, command=find is not None, create=create
+    )
+    engine = await _protect_stores(base)
+    received = queues or [base.opener.queue(q.name) for q in base.settings.queues]
+    if not (find or helpers or ledger):
+        await report_unsafe_servers(base.opener, received, observer)
+    monitored = [MonitoredQueue(queue, base.clock) for queue in received]
+    shares = monitored if queues else [_share(queue, helpers, base) for queue in monitored]
+    service = Service(_build_components(base, engine, monitored, shares, find, pool, sampled, helper=helpers > 0))
+    report_losses(base.routes, engine.stores, observer)
+    try:
+        yield service
+    finally:
+        await asyncio.shield(_close(service, base.opener))
+
+
+@dataclass(frozen=True, slots=True)
+class _Foundation:
+    """The parts of a service below its engine."""
+
+    opener: Opener
+    observer: Observer
+    clock: Clock
+    health: Health
+    specials: SpecialReports
+    ledger: Ledger
+    routes: Routes
+    shared: FleetLimits | None  # None for a command, which works for itself
+    destinations: Mapping[str, KnownDestination]  # folders that have been written to, by store
+    command: bool  # it has its own sources of events
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, with what services have said of themselves."""
+        return self.opener.settings
+
+
+async def _open_foundation(
+    settings: Settings,
+    observer: Observer,
+    ledger: Ledger | None,
+    expected: Mapping[str, FolderIdentity],
+    on_wait: Callable[[SkyferryError], None] | None,
+    *,
+    command: bool,
+    create: bool,
+) -> _Foundation:
+    """Open the ledger, and find out what the stores are. The arguments are those of `build_service`."""
     clock, health, specials = SystemClock(), Health(observer), SpecialReports(observer)
-    missing = BucketNotFound if find else FolderMissing  # a command ends; a service waits
     opener = Opener(
         settings,
         clock,
-        on_unreadable=partial(_unreadable, observer),
+        on_unreadable=partial(report_unreadable, observer),
         on_special=specials.found,
-        missing=missing,
+        missing=BucketNotFound if command else FolderMissing,  # a command ends; a service waits
         folders=expected,
-        on_refused=partial(_refused, observer),
+        on_refused=partial(report_refused, observer),
         on_health=health.record_use,
     )
     opener = await identify_services(opener, observer)
     settings = opener.settings
     memory = ledger or await _open_ledger(opener, health, on_wait)
     await remember_stores(memory, settings)
-    routes = Routes(settings, {} if find else mark_stores(settings), await find_moved_stores(memory, settings))
-    filled = {} if find else await known_destinations(memory, settings, routes, create=create)
-    opener = replace(opener, destinations=filled)
-    shared = None if find else build_shared(settings, memory, clock, observer)  # a command works for itself
-    used = {s for route in routes for s in (route.source_store, route.store)}
-    guarded = await guard_regions({s: opener.store(s) for s in used}, settings, clock, observer)
+    routes = Routes(settings, {} if command else mark_stores(settings), await find_moved_stores(memory, settings))
+    known = {} if command else await known_destinations(memory, settings, routes, create=create)
+    opener = replace(opener, destinations=known)
+    shared = None if command else build_shared(settings, memory, clock, observer)
+    return _Foundation(opener, observer, clock, health, specials, memory, routes, shared, known, command)
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """The context of the engine, and the stores as it uses them."""
+
+    context: EngineContext
+    protections: Mapping[str, Protection]  # by store
+    stores: Mapping[str, ObjectStore]
+
+
+async def _protect_stores(base: _Foundation) -> _Engine:
+    settings, clock = base.settings, base.clock
+    used = {s for route in base.routes for s in (route.source_store, route.store)}
+    guarded = await guard_regions({s: base.opener.store(s) for s in used}, settings, clock, base.observer)
     context = EngineContext(
-        ledger=memory,
-        routes={route.name: route for route in routes},
-        breakers=build_breakers(settings, used, clock, shared),
+        ledger=base.ledger,
+        routes={route.name: route for route in base.routes},
+        breakers=build_breakers(settings, used, clock, base.shared),
         clock=clock,
         random=random.SystemRandom(),
-        observer=observer,
+        observer=base.observer,
         limits=build_limits(settings.limits, sorted(used), clock),
     )
-    protections = build_protections(settings, context, shared)
-    stores = {s: protect_store(guarded[s], protections[s]) for s in used}
-    received = queues or [opener.queue(q.name) for q in settings.queues]
-    if not (find or helpers or ledger):
-        await report_unsafe_servers(opener, received, observer)
-    monitored = [MonitoredQueue(queue, clock) for queue in received]
-    shares = monitored if queues else [_share(queue, helpers, settings, clock) for queue in monitored]
+    protections = build_protections(settings, context, base.shared)
+    return _Engine(context, protections, {s: protect_store(guarded[s], protections[s]) for s in used})
+
+
+def _build_components(
+    base: _Foundation,
+    engine: _Engine,
+    monitored: Sequence[MonitoredQueue],
+    shares: Sequence[EventQueue],
+    find: FindSources | None,
+    pool: WorkerProcesses | None,
+    sampled: Callable[[Status], None] | None,
+    *,
+    helper: bool,
+) -> ServiceComponents:
+    """Build the worker, the sources of events and the housekeeping. `shares`: what this process receives from each queue."""
+    settings, routes, clock, context = base.settings, base.routes, base.clock, engine.context
     reader = EventReader(routes)
-    folders, find_sources = ({}, find) if find else _find_folders(settings, routes, memory)
-    copier = _copier(settings, stores, clock, folders)
-    own = Worker(context, reader, copier, _list_taken(shares, settings, context), _worker_policy(settings))
-    fleet = FleetMembership(memory, clock, observer, alone=find is not None)
-    sources = SourceContext(settings, routes, context, stores, monitored[0], fleet, folders, specials)
-    service = Service(
-        ServiceComponents(
-            context=context,
-            fleet=fleet,
-            worker=pool or own,
-            reader=reader,
-            queues=monitored,
-            stores=list(stores.values()),
-            sources=() if helpers else find_sources(sources),
-            waiting=lambda: {s: p.limits.waiting if p.limits else 0 for s, p in protections.items()},
-            sampled=sampled,
-            retention=settings.ledger.retention,
-            outbox=_outbox(settings, opener, context),
-            health=health,
-            paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).at_a_cloud},
-            probes=probe_destinations(filled),
-            overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
-            orphans=OrphanSettler(context, LocalTransfers(routes.leads, own.has, stores, copier.abort_uploads)),
-            recovery=None if find or helpers else _recovery(settings, context, routes, own, monitored, pool),
-            idle_check=IDLE_CHECK if find is None else QUICK_CHECK,
-            reports=(lambda: pool.reports) if pool else None,
-            helper=helpers > 0,
-            queue_role=_name_queue_role(settings),
-            host=socket.gethostname(),
-            region=settings.region,
-            shared=shared,
-        )
+    folders, find_sources = ({}, find) if find else _find_folders(settings, routes, base.ledger)
+    copier = _build_copier(settings, engine.stores, clock, folders)
+    own = Worker(context, reader, copier, _list_taken(shares, settings, context), _build_policy(settings))
+    fleet = FleetMembership(base.ledger, clock, base.observer, alone=base.command)
+    sources = SourceContext(settings, routes, context, engine.stores, monitored[0], fleet, folders, base.specials)
+    protections = engine.protections
+    return ServiceComponents(
+        context=context,
+        fleet=fleet,
+        worker=pool or own,
+        reader=reader,
+        queues=monitored,
+        stores=list(engine.stores.values()),
+        sources=() if helper else find_sources(sources),
+        waiting=lambda: {s: p.limits.waiting if p.limits else 0 for s, p in protections.items()},
+        sampled=sampled,
+        retention=settings.ledger.retention,
+        outbox=_build_outbox(settings, base.opener, context),
+        health=base.health,
+        paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).at_a_cloud},
+        probes=probe_destinations(base.destinations),
+        overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
+        orphans=OrphanSettler(context, LocalTransfers(routes.leads, own.has, engine.stores, copier.abort_uploads)),
+        recovery=None if base.command or helper else _build_recovery(settings, context, routes, own, monitored, pool),
+        idle_check=QUICK_CHECK if base.command else IDLE_CHECK,
+        reports=(lambda: pool.reports) if pool else None,
+        helper=helper,
+        queue_role=_name_queue_role(settings),
+        host=socket.gethostname(),
+        region=settings.region,
+        shared=base.shared,
     )
-    _report_losses(routes, stores, observer)
-    try:
-        yield service
-    finally:
-        await asyncio.shield(_close(service, opener))
 
 
 async def _open_ledger(opener: Opener, health: Health, on_wait: Callable[[SkyferryError], None] | None) -> Ledger:
@@ -226,10 +274,10 @@ def _name_queue_role(settings: Settings) -> str:
     return name_role(QUEUES, "", *facts)
 
 
-def _share(queue: EventQueue, helpers: int, settings: Settings, clock: Clock) -> EventQueue:
+def _share(queue: EventQueue, helpers: int, base: _Foundation) -> EventQueue:
     """Let one of several processes take its share of a queue on this machine. Receives at a cloud are small anyway."""
-    url = next(QueueUrl.parse(each.url) for each in settings.queues if each.name == queue.name)
-    return EvenShares(queue, helpers, clock) if helpers and not url.at_a_cloud else queue
+    url = next(QueueUrl.parse(each.url) for each in base.settings.queues if each.name == queue.name)
+    return EvenShares(queue, helpers, base.clock) if helpers and not url.at_a_cloud else queue
 
 
 def _list_taken(shares: Sequence[EventQueue], settings: Settings, context: EngineContext) -> list[EventQueue]:
@@ -245,17 +293,6 @@ def _find_folders(settings: Settings, routes: Routes, ledger: Ledger) -> tuple[M
     return find_folders(settings, routes, ledger), watch_folders
 
 
-def _report_losses(routes: Routes, stores: Mapping[str, ObjectStore], observer: Observer) -> None:
-    for route in routes:
-        if lost := find_losses(stores[route.source_store], stores[route.store]):
-            observer.on(Record("route.metadata_lost", route=route.name, store=route.store, message="; ".join(lost)))
-
-
-def find_losses(source: ObjectStore, destination: ObjectStore) -> list[str]:
-    """Return the attributes that the destination cannot keep, for people."""
-    return [trait for trait in destination.traits.lossy if trait not in source.traits.lossy]
-
-
 async def _close(service: Service, opener: Opener) -> None:
     try:
         await service.close()
@@ -263,7 +300,7 @@ async def _close(service: Service, opener: Opener) -> None:
         await opener.close()
 
 
-def _copier(
+def _build_copier(
     settings: Settings, stores: Mapping[str, ObjectStore], clock: Clock, folders: Mapping[str, KnownFolder]
 ) -> Copier:
     async def same(store: str, key: str) -> bool:
@@ -277,12 +314,12 @@ def _copier(
     return Copier(stores, MemoryBudget(limits.memory, BESIDE), ThreadOffload(), clock, parts, same)
 
 
-def _outbox(settings: Settings, opener: Opener, context: EngineContext) -> Outbox | None:
+def _build_outbox(settings: Settings, opener: Opener, context: EngineContext) -> Outbox | None:
     queue, retry = opener.dead_letters(), settings.retry
     return Outbox(context, QueueDeadLetters(queue), Backoff(retry.initial_delay, retry.max_delay)) if queue else None
 
 
-def _recovery(
+def _build_recovery(
     settings: Settings,
     context: EngineContext,
     routes: Routes,
@@ -311,7 +348,7 @@ def _recovery(
     return LostMessageRecovery(context, local, find_patience([queue.lease for queue in settings.queues]))
 
 
-def _worker_policy(settings: Settings) -> WorkerPolicy:
+def _build_policy(settings: Settings) -> WorkerPolicy:
     limits, retry = settings.limits, settings.retry
     executor = ExecutorPolicy(
         transfers=find_most_transfers(limits),
@@ -333,12 +370,3 @@ def _worker_policy(settings: Settings) -> WorkerPolicy:
         executor=executor,
         unknown_buckets=unknown,
     )
-
-
-def _unreadable(observer: Observer, store: str, name: str) -> None:
-    message = "its name cannot be a key, or it is not readable"
-    observer.on(Record("watch.unreadable", store=store, key=name, message=message))
-
-
-def _refused(observer: Observer, store: str, error: SkyferryError) -> None:
-    observer.on(Record("identity.failed", store=store, error=error.kind, message=error.message, hint=error.hint))

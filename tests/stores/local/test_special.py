@@ -17,7 +17,7 @@ from skyferry.ports import ObjectStore
 from skyferry.records import Record
 from skyferry.testing.clock import ManualClock
 from skyferry.wiring.opener import Opener
-from skyferry.wiring.special import KNOWN, SpecialReports
+from skyferry.wiring.reports import KNOWN, SpecialReports
 
 
 class Ear:

@@ -21,7 +21,7 @@ from skyferry.stores.s3.detection import claims_minio, detect_service
 from skyferry.testing.servers import LocalStack, RadosGateway
 from skyferry.testing.servers.s3 import S3Place
 from skyferry.wiring import Opener
-from skyferry.wiring.services import identify_services
+from skyferry.wiring.endpoints import identify_services
 
 CEPH = "tx00000e210accde142d5eb-006b0b556e-1017-default"
 

@@ -1,0 +1,52 @@
+"""The records of what wiring finds: special files, unreadable names, refused credentials, and metadata that will be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from skyferry.errors import SkyferryError
+from skyferry.ports import ObjectStore, Observer
+from skyferry.records import Record
+from skyferry.routing.routes import Routes
+from skyferry.stores.local.blocking.files import special_kind
+
+KNOWN = 100_000  # remembered paths; more are not reported
+
+
+class SpecialReports:
+    """Reports each link, pipe, socket and device of a local store once, whether a listing or the watcher finds it."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._known: set[tuple[str, str]] = set()
+
+    def found(self, store: str, path: str, kind: str) -> None:
+        """Report a path of a store, unless it was reported before."""
+        if (store, path) in self._known or len(self._known) >= KNOWN:
+            return
+        self._known.add((store, path))
+        message = f"it is a {kind}, not an object"
+        self._observer.on(Record("store.special_file", store=store, key=path, reason=kind, message=message))
+
+    def seen(self, store: str, path: str, mode: int) -> None:
+        """Report a path that the watcher found."""
+        self.found(store, path, special_kind(mode))
+
+
+def report_losses(routes: Routes, stores: Mapping[str, ObjectStore], observer: Observer) -> None:
+    """Report the attributes of the source that the destination of a route cannot keep."""
+    for route in routes:
+        source, destination = stores[route.source_store].traits, stores[route.store].traits
+        if lost := [attribute for attribute in destination.lossy if attribute not in source.lossy]:
+            observer.on(Record("route.metadata_lost", route=route.name, store=route.store, message="; ".join(lost)))
+
+
+def report_unreadable(observer: Observer, store: str, name: str) -> None:
+    """Report a file that cannot be an object."""
+    message = "its name cannot be a key, or it is not readable"
+    observer.on(Record("watch.unreadable", store=store, key=name, message=message))
+
+
+def report_refused(observer: Observer, store: str, error: SkyferryError) -> None:
+    """Report credentials that the store refused."""
+    observer.on(Record("identity.failed", store=store, error=error.kind, message=error.message, hint=error.hint))
