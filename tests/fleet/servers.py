@@ -62,35 +62,43 @@ async def servers(net: Network, folder: Path, engine: Engine) -> AsyncIterator[S
             ledger, daemon = f"redis://{net.ledger}:{server.port}/ledger", server.daemon
             journal = max(daemon.log.parent.rglob("appendonly.aof*"), key=lambda file: file.name.endswith("aof"))
         stores = {
-            name: {
-                "url": f"s3://{bucket}",
-                "endpoint": f"http://{address}:{place.options.endpoint.rpartition(':')[2]}",
-                "service": place.options.service,
-                "identity": {"kind": "static"},
-                "allow_http": True,
-            }
+            name: _describe_store(place, bucket, address)
             for name, place, bucket, address in zip(
                 ("source", "destination"), (source, destination), buckets, (net.source, net.destination), strict=True
             )
         }
         queue = f"{where.format(net.queue)}/events?sslmode=disable"
-        config = {
-            "workspace": str(folder),
-            "stores": stores,
-            "routes": [{"name": "all", "from": "source", "to": "destination", "deletes": "propagate"}],
-            "queues": [{"name": "events", "url": queue, "lease": f"{LEASE}s", "allow_http": True}],
-            "ledger": {"url": ledger, "lease": f"{LEASE}s", "allow_http": True},
-            "retry": {"initial_delay": "50ms", "max_delay": "1s", "request_initial_delay": "20ms", "max_retries": 5},
-            "breaker": {"cooldown": "200ms", "max_cooldown": "2s"},
-            "limits": {"transfers": TRANSFERS},
-            "server": {"listen": "127.0.0.1:0"},
-            "log": {"format": "json", "level": "info"},
-        }
+        config = _configure(folder, stores, queue, ledger)
         path = folder / "skyferry.yaml"
         path.write_text(yaml.safe_dump(config))
         keys = {"AWS_ACCESS_KEY_ID": gateway.access_key, "AWS_SECRET_ACCESS_KEY": gateway.secret_key}
         env = {"PGPASSWORD": database.password, **keys}
         yield Servers(daemon, load(path, environ=env), path, env, source, destination, buckets, journal)
+
+
+def _describe_store(place: S3Place, bucket: str, address: str) -> dict[str, object]:
+    return {
+        "url": f"s3://{bucket}",
+        "endpoint": f"http://{address}:{place.options.endpoint.rpartition(':')[2]}",
+        "service": place.options.service,
+        "identity": {"kind": "static"},
+        "allow_http": True,
+    }
+
+
+def _configure(folder: Path, stores: dict[str, dict[str, object]], queue: str, ledger: str) -> dict[str, object]:
+    return {
+        "workspace": str(folder),
+        "stores": stores,
+        "routes": [{"name": "all", "from": "source", "to": "destination", "deletes": "propagate"}],
+        "queues": [{"name": "events", "url": queue, "lease": f"{LEASE}s", "allow_http": True}],
+        "ledger": {"url": ledger, "lease": f"{LEASE}s", "allow_http": True},
+        "retry": {"initial_delay": "50ms", "max_delay": "1s", "request_initial_delay": "20ms", "max_retries": 5},
+        "breaker": {"cooldown": "200ms", "max_cooldown": "2s"},
+        "limits": {"transfers": TRANSFERS},
+        "server": {"listen": "127.0.0.1:0"},
+        "log": {"format": "json", "level": "info"},
+    }
 
 
 @contextmanager

@@ -97,21 +97,7 @@ class SqliteFile:
         self._on_health = on_health
         self._failing: set[str] = set()  # "read", "write": sides whose last operation failed
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.presence = OwnerLock(owners_folder(path), owner)
-            with self.presence.take_first_turn():  # SQLite does not wait if two processes switch a new file to WAL
-                path.touch(0o600)  # it contains messages, and secrets that resume uploads
-                self._writer, self._reader = self._connect(), self._connect()
-                self._flushing = True
-                # The first flush covers the steps as well. If they are lost before it, they run again.
-                self._set_flush(False)
-                while apply_next_step(self._writer, history, str(path)):
-                    pass
-                if opened is not None:
-                    self._writer.execute("BEGIN IMMEDIATE")
-                    opened(self._writer, self.presence)
-                    self._writer.execute("COMMIT")
-            self._reader.execute("PRAGMA query_only=ON")
+            self._open(history, owner, opened)
         except (sqlite3.Error, OSError, SkyferryError) as problem:
             for name in ("_reader", "_writer", "presence"):
                 if hasattr(self, name):
@@ -124,6 +110,23 @@ class SqliteFile:
         self._thread = threading.Thread(target=self._run, name=f"sqlite-{path.name}", daemon=True)
         self._thread.start()
         self._readers = ThreadPoolExecutor(1, f"sqlite-read-{path.name}")
+
+    def _open(self, history: SchemaHistory, owner: str, opened: Opened | None) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.presence = OwnerLock(owners_folder(self.path), owner)
+        with self.presence.take_first_turn():  # SQLite does not wait if two processes switch a new file to WAL
+            self.path.touch(0o600)  # it contains messages, and secrets that resume uploads
+            self._writer, self._reader = self._connect(), self._connect()
+            self._flushing = True
+            # The first flush covers the steps as well. If they are lost before it, they run again.
+            self._set_flush(False)
+            while apply_next_step(self._writer, history, str(self.path)):
+                pass
+            if opened is not None:
+                self._writer.execute("BEGIN IMMEDIATE")
+                opened(self._writer, self.presence)
+                self._writer.execute("COMMIT")
+        self._reader.execute("PRAGMA query_only=ON")
 
     @property
     def closed(self) -> bool:

@@ -92,17 +92,9 @@ def copy(
     settings = configuration.load()
     processes = 1 if grows else parse_processes(transfers.processes, transfers.limit(settings.limits))
     if STDIN in (source, destination):
-        flags = {
-            "--delete": deletes.delete,
-            "--dry-run": deletes.dry_run,
-            "--progress": shown.progress,
-            "--processes": processes > 1,
-            "--no-fsync": transfers.no_fsync,
-        }
-        request.reject_with_stream(chosen.given, flags)
-        raise click.exceptions.Exit(
-            streams.copy_stream(source, destination, settings, rate, transfers.storage_class, shown)
-        )
+        _reject_without_meaning(chosen, deletes, transfers, shown, processes)
+        code = streams.copy_stream(source, destination, settings, rate, transfers.storage_class, shown)
+        raise click.exceptions.Exit(code)
     if deletes.delete and chosen.files_from:
         request.reject_together(["--delete", "--files-from"])
     origin, target = prepare.locate_ends(source, destination, settings, several=bool(chosen.files_from))
@@ -110,10 +102,8 @@ def copy(
     selection = chosen.build(origin.wildcard, prefix_only=deletes.delete)
     target = prepare.skip_flushes(target, wanted=transfers.no_fsync)
     with prepare.prepare_destination(target, dry_run=deletes.dry_run, keep=origin.path is not None) as target:
-        used = prepare.build_settings(
-            prepare.limit_rate(origin, rate), prepare.limit_rate(target, rate), settings, transfers
-        )
-        folders = prepare.identify_folders(used)
+        ends = prepare.limit_rate(origin, rate), prepare.limit_rate(target, rate)
+        used = prepare.build_settings(*ends, settings, transfers)
         job = CopyJob(
             origin,
             target,
@@ -125,8 +115,21 @@ def copy(
             shown,
             processes,
             grows and origin.several,
-            folders,
+            prepare.identify_folders(used),
         )
-        raise click.exceptions.Exit(
-            prepare.run_job(job, settings, ignore_ledger=transfers.ignore_ledger or transfers.again)
-        )
+        code = prepare.run_job(job, settings, ignore_ledger=transfers.ignore_ledger or transfers.again)
+        raise click.exceptions.Exit(code)
+
+
+def _reject_without_meaning(
+    chosen: SelectionOptions, deletes: DeleteOptions, transfers: CopyOptions, shown: OutputOptions, processes: int
+) -> None:
+    """Raise ConfigError for options that have no meaning for standard input and output."""
+    flags = {
+        "--delete": deletes.delete,
+        "--dry-run": deletes.dry_run,
+        "--progress": shown.progress,
+        "--processes": processes > 1,
+        "--no-fsync": transfers.no_fsync,
+    }
+    request.reject_with_stream(chosen.given, flags)

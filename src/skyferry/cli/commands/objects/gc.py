@@ -58,16 +58,7 @@ def gc(
         output.print_json({"aborted": not dry_run, "uploads": [_format_upload(each) for each in found]})
         return
     if found:
-        rows = [
-            (
-                o.store,
-                output.format_time(o.upload.started_at or None),
-                "ledger" if o.remembered else "store",
-                o.upload.key,
-            )
-            for o in found
-        ]
-        output.print_table(("store", "started", "known by", "key"), rows)
+        output.print_table(("store", "started", "known by", "key"), map(_format_row, found))
     output.print_lines(f"{output.format_count(len(found), 'upload')} {'found' if dry_run else 'aborted'}")
 
 
@@ -111,3 +102,8 @@ def _format_upload(abandoned: AbandonedUpload) -> dict[str, object]:
         "started_at": output.format_timestamp(upload.started_at) if upload.started_at else None,
         "remembered": abandoned.remembered,
     }
+
+
+def _format_row(abandoned: AbandonedUpload) -> tuple[str, ...]:
+    started = output.format_time(abandoned.upload.started_at or None)
+    return abandoned.store, started, "ledger" if abandoned.remembered else "store", abandoned.upload.key
