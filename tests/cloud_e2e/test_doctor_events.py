@@ -18,7 +18,8 @@ from azure.storage.queue import QueueServiceClient
 from tests.cloud_e2e.buckets import AzureContainer, Clouds, GcsBucket, S3Bucket
 from tests.cloud_e2e.conftest import Skyferry
 from tests.cloud_e2e.doctored import EVERYTHING, NOTE, Sqs, said, states
-from tests.cloud_e2e.test_events import configured, eventually, publish, subscribed
+from tests.cloud_e2e.test_events import configured, publish, subscribed
+from tests.processes.running import wait_until
 
 from skyferry.testing.servers.pubsub import PubSubEmulator
 
@@ -87,10 +88,10 @@ def test_a_service_that_runs_may_take_the_event(clouds: Clouds, skyferry: Skyfer
     with subprocess.Popen([*command, "--config", file], stdout=subprocess.DEVNULL) as service:
         try:
             source.put("first", NOTE)
-            eventually(lambda: "first" in there.items())
+            wait_until(lambda: "first" in there.items())
             found = said(skyferry("doctor", "--config", file, "--json", "--events"))
             assert states(found, ("a", "event")) == ["ok"]
-            eventually(lambda: not any("doctor" in key for key in (*there.items(), *source.items())))
+            wait_until(lambda: not any("doctor" in key for key in (*there.items(), *source.items())))
         finally:
             service.terminate()
         assert service.wait(30) == 0

@@ -6,8 +6,6 @@ import base64
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from azure.storage.queue import QueueServiceClient
 from google.cloud import pubsub_v1  # type: ignore[import-untyped]  # as boto3
 from tests.cloud_e2e.buckets import AzureContainer, Bucket, Clouds, GcsBucket, Item, S3Bucket
 from tests.cloud_e2e.conftest import Skyferry
+from tests.processes.running import wait_until
 
 from skyferry.testing.servers.pubsub import PubSubEmulator
 
@@ -114,7 +113,7 @@ def test_what_cloud_storage_says_to_pubsub_is_copied_to_s3(
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as service:
         try:
             publish(topic, source.bucket.get_blob("a b/ü.txt"))
-            eventually(lambda: there.items() == {"a b/ü.txt": NOTE})
+            wait_until(lambda: there.items() == {"a b/ü.txt": NOTE})
         finally:
             service.terminate()
         assert service.wait(30) == 0
@@ -142,11 +141,3 @@ def publish(topic: str, blob: Any, event: str = "OBJECT_FINALIZE") -> None:
         objectGeneration=str(blob.generation),
         eventTime="2026-11-23T10:00:00.000000Z",
     ).result(30)
-
-
-def eventually(so: Callable[[], bool]) -> None:
-    """Within half a minute."""
-    end = time.monotonic() + 30
-    while not so():
-        assert time.monotonic() < end
-        time.sleep(0.2)

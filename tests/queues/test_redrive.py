@@ -7,8 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ import pytest
 import yaml
 from azure.storage.queue import QueueServiceClient
 from google.cloud import pubsub_v1  # type: ignore[import-untyped]  # as boto3
+from tests.processes.running import wait_until
 
 from skyferry.cli import main
 from skyferry.queues.text_envelope import unwrap
@@ -72,7 +72,7 @@ class Sqs:
             SourceArn=self._arn["QueueArn"], DestinationArn=destination["Attributes"]["QueueArn"]
         )
         names = ["ApproximateNumberOfMessages"]
-        eventually(
+        wait_until(
             lambda: (
                 self._client.get_queue_attributes(QueueUrl=self._dead, AttributeNames=names)["Attributes"][names[0]]
                 == "0"
@@ -303,7 +303,7 @@ def test_the_command_ends_though_a_service_gives_up_again_meanwhile(cloud: Cloud
     skyferry("submit", "file://source/a.txt")
     skyferry.run(DEAD)
     with service():
-        eventually(lambda: b"service.started" in Path("log").read_bytes())
+        wait_until(lambda: b"service.started" in Path("log").read_bytes())
         taken = skyferry("dead-letters", "redrive", "--from-queue", "--json")
     assert (taken["redriven"], taken["sent"], taken["stale"]) == (1, 0, 0)
 
@@ -318,7 +318,7 @@ def test_a_service_that_is_killed_before_it_could_send_a_letter_sends_it_after(
     skyferry.works(False)
     skyferry("submit", "file://source/a.txt")
     with service():
-        eventually(lambda: b"dead_letter.publish_failed" in Path("log").read_bytes())
+        wait_until(lambda: b"dead_letter.publish_failed" in Path("log").read_bytes())
     skyferry.dead = there
     skyferry.works(False)
     (letter,) = skyferry.letters()
@@ -335,11 +335,3 @@ def service() -> Iterator[None]:
             yield
         finally:
             running.kill()
-
-
-def eventually(so: Callable[[], bool]) -> None:
-    """Within half a minute."""
-    end = time.monotonic() + 30
-    while not so():
-        assert time.monotonic() < end
-        time.sleep(0.2)
