@@ -41,11 +41,11 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Every client is another user's; counts how often the kernel was asked."""
     calls: list[int] = []
 
-    def is_our_user(theirs: peer.Address, ours: peer.Address) -> bool:
+    def is_same_user(theirs: peer.Address, ours: peer.Address) -> bool:
         calls.append(theirs[1])
         return False
 
-    monkeypatch.setattr(middleware, "is_our_user", is_our_user)
+    monkeypatch.setattr(middleware, "is_same_user", is_same_user)
     return calls
 
 
@@ -130,11 +130,11 @@ def test_the_kernel_reports_the_user_of_the_other_end(family: int, host: str) ->
         assert peer.find_listening_user(ours) == os.getuid()
         with socket.create_connection(ours) as client:
             theirs = client.getsockname()[:2]
-            assert peer.is_our_user(theirs, ours)
+            assert peer.is_same_user(theirs, ours)
             client.shutdown(socket.SHUT_WR)
-            assert peer.is_our_user(theirs, ours)
-        assert not peer.is_our_user(theirs, ours)  # closed: it is nobody's, which some kernels call root's
-        assert not peer.is_our_user(ours, theirs)  # listens
+            assert peer.is_same_user(theirs, ours)
+        assert not peer.is_same_user(theirs, ours)  # closed: it is nobody's, which some kernels call root's
+        assert not peer.is_same_user(ours, theirs)  # listens
     assert peer.find_listening_user(ours) is None
 
 
@@ -148,12 +148,12 @@ def test_the_end_of_another_user_is_refused() -> None:
             os.seteuid(0)
         with client, other:
             assert peer.find_listening_user(other.getsockname()) == 65533
-            assert not peer.is_our_user(client.getsockname(), listener.getsockname())
+            assert not peer.is_same_user(client.getsockname(), listener.getsockname())
 
 
 def test_an_end_unknown_to_the_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(socket, "AF_NETLINK")
-    assert not peer.is_our_user(("127.0.0.1", 1), ("127.0.0.1", 2))
+    assert not peer.is_same_user(("127.0.0.1", 1), ("127.0.0.1", 2))
 
 
 # The file

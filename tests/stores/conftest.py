@@ -54,7 +54,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def ours() -> ManualClock:
+def own_clock() -> ManualClock:
     return ManualClock(time.time())
 
 

@@ -38,7 +38,7 @@ class Door(FaultProxy):
         return self.refusal()
 
 
-async def carry(store: ObjectStore, part_size: int, clock: ManualClock, ours: ManualClock) -> None:
+async def carry(store: ObjectStore, part_size: int, clock: ManualClock, own_clock: ManualClock) -> None:
     """A large object. A token ends while each two parts are on their way, before they are put together, and before they
     are looked at.
     """
@@ -48,7 +48,7 @@ async def carry(store: ObjectStore, part_size: int, clock: ManualClock, ours: Ma
     parts = []
     for number in range(1, PARTS + 1, 2):
         await clock.advance(LIFE)
-        await ours.advance(60)
+        await own_clock.advance(60)
         parts += await asyncio.gather(*(store.write_part(upload, n, piece, crc32c) for n in (number, number + 1)))
     await clock.advance(LIFE)
     await store.finish_upload(upload, parts, compute_digests(bytes(size)))

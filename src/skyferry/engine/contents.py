@@ -20,13 +20,13 @@ async def have_same_content(source: ObjectStore, key: str, destination: ObjectSt
     here, there = await asyncio.gather(find_object(source, key), find_object(destination, to))
     if here is None or there is None or here.size != there.size:
         return False
-    mine, theirs = here.checksums, there.checksums
-    if not mine.comparable_with(theirs):
-        wanted = digests_to_verify(theirs) or digests_to_verify(mine) or frozenset(DIGESTS[:1])
-        mine, theirs = await asyncio.gather(
+    first, second = here.checksums, there.checksums
+    if not first.comparable_with(second):
+        wanted = digests_to_verify(second) or digests_to_verify(first) or frozenset(DIGESTS[:1])
+        first, second = await asyncio.gather(
             _complete(source, here, wanted, offload), _complete(destination, there, wanted, offload)
         )
-    return mine.comparable_with(theirs) and not mine.find_conflict(theirs)
+    return first.comparable_with(second) and not first.find_conflict(second)
 
 
 async def _complete(store: ObjectStore, meta: ObjectMeta, kinds: frozenset[str], offload: Offload) -> Checksums:

@@ -148,7 +148,7 @@ def _payload(body: bytes, fields: Fields) -> Fields:
     if form == "NONE" or not body:
         return Fields({}, "payload")
     payload = as_fields(load_json(body), "payload")
-    for mine, theirs in (("bucket", "bucketId"), ("name", "objectId"), ("generation", "objectGeneration")):
-        if mine in payload and str(payload.raw[mine]) != fields.optional(theirs):
-            raise EventError(f"contradicts the attribute {theirs}", where=payload.at(mine))
+    for member, attribute in (("bucket", "bucketId"), ("name", "objectId"), ("generation", "objectGeneration")):
+        if member in payload and str(payload.raw[member]) != fields.optional(attribute):
+            raise EventError(f"contradicts the attribute {attribute}", where=payload.at(member))
     return payload

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skyferry.server.access_control import AccessControl
 from skyferry.server.connections.connection import PEER
-from skyferry.server.connections.peer import is_our_user
+from skyferry.server.connections.peer import is_same_user
 from skyferry.server.problems import CORRELATION, SCOPE, ApiError, create_response
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -57,7 +57,7 @@ class RequestMiddleware:
         try:
             if not pushed:
                 await self._access.refresh()
-                peer = partial(_is_our_user, scope)
+                peer = partial(_is_same_user, scope)
                 scope[AUTHENTICATED] = self._access.check(scope["method"], scope["path"], headers, peer)
             self._check_body(headers, any_type=pushed)
         except ApiError as error:
@@ -122,13 +122,13 @@ class RequestMiddleware:
         )
 
 
-def _is_our_user(scope: Scope) -> bool:
-    """Return True if our own user sent the request. Asks the kernel once per connection."""
+def _is_same_user(scope: Scope) -> bool:
+    """Return True if the user of this process sent the request. Asks the kernel once per connection."""
     known: dict[str, bool] = scope.get("state", {}).get(PEER, {})
-    if "ours" not in known:
-        theirs, ours = scope.get("client"), scope.get("server")
-        known["ours"] = theirs is not None and ours is not None and is_our_user(tuple(theirs), tuple(ours))
-    return known["ours"]
+    if "same user" not in known:
+        client, server = scope.get("client"), scope.get("server")
+        known["same user"] = client is not None and server is not None and is_same_user(tuple(client), tuple(server))
+    return known["same user"]
 
 
 def _is_large(headers: dict[bytes, bytes]) -> bool:

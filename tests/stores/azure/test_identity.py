@@ -47,7 +47,7 @@ async def door(azurite_server: Azurite, services: TokenServices) -> AsyncIterato
 
 
 @pytest.fixture
-async def identity(services: TokenServices, ours: ManualClock) -> AsyncIterator[RefreshingCredentials[str]]:
+async def identity(services: TokenServices, own_clock: ManualClock) -> AsyncIterator[RefreshingCredentials[str]]:
     """Our own clock is slow, so that nothing is renewed ahead: each token ends at the worst moment."""
     settings = IdentitySettings(
         kind="federated",
@@ -57,7 +57,7 @@ async def identity(services: TokenServices, ours: ManualClock) -> AsyncIterator[
         client_id=CLIENT,
         endpoint=services.entra,
     )
-    provider = azure_token(settings, IdentityContext("azure", ours, {}))
+    provider = azure_token(settings, IdentityContext("azure", own_clock, {}))
     yield provider
     await provider.close()
 
@@ -72,8 +72,8 @@ async def store(azurite_server: Azurite, door: Door, identity: RefreshingCredent
 
 
 async def test_a_transfer_outlives_its_tokens(
-    store: AzureStore, door: Door, services: TokenServices, clock: ManualClock, ours: ManualClock
+    store: AzureStore, door: Door, services: TokenServices, clock: ManualClock, own_clock: ManualClock
 ) -> None:
-    await carry(store, PART, clock, ours)
+    await carry(store, PART, clock, own_clock)
     assert door.refused >= ENDS
     assert services.clouds.calls["entra"] == ENDS + 1, "one renewal for each end, however many requests saw it"

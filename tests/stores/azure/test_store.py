@@ -37,10 +37,10 @@ BARE = Attributes()
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """One container, ours and Microsoft's view of it."""
+    """One container, by Skyferry and by Microsoft's client."""
 
     store: AzureStore
-    theirs: ContainerClient
+    sdk: ContainerClient
     place: AzurePlace
     container: str
 
@@ -74,7 +74,7 @@ async def test_microsoft_s_client_reads_what_we_write(both: Both) -> None:
             await both.store.finish_upload(upload, await both.send(upload, data), compute_digests(data))
         else:
             await both.put("k", data, EVERYTHING)
-        blob = both.theirs.get_blob_client("k")
+        blob = both.sdk.get_blob_client("k")
         found = blob.get_blob_properties()
         settings = found.content_settings
         assert blob.download_blob(decompress=False).readall() == data
@@ -94,9 +94,9 @@ async def test_microsoft_s_client_reads_what_we_write(both: Both) -> None:
 async def test_we_read_what_microsoft_s_client_writes(both: Both) -> None:
     data = os.urandom(3 * 2**20)
     settings = ContentSettings("text/css", "br", "en", "inline", "no-cache")
-    both.theirs.upload_blob("whole", data, metadata={"Mixed": "1"}, tags={"a": "b"}, content_settings=settings)
-    both.theirs.get_blob_client("blocks").stage_block("block", data)
-    both.theirs.get_blob_client("blocks").commit_block_list([BlobBlock("block")])
+    both.sdk.upload_blob("whole", data, metadata={"Mixed": "1"}, tags={"a": "b"}, content_settings=settings)
+    both.sdk.get_blob_client("blocks").stage_block("block", data)
+    both.sdk.get_blob_client("blocks").commit_block_list([BlobBlock("block")])
     whole, blocks = await both.store.head("whole"), await both.store.head("blocks")
     assert whole.attributes == Attributes("text/css", "br", "en", "inline", "no-cache", {"mixed": "1"}, {"a": "b"})
     assert whole.checksums == Checksums(md5=compute_digests(data).md5)
@@ -167,8 +167,8 @@ async def test_a_part_sent_with_two_contents_is_sent_again(both: Both) -> None:
 async def test_another_writer_of_the_key_ends_an_upload(both: Both) -> None:
     upload = await both.store.start_upload("k", 3, PART, BARE)
     parts = await both.send(upload, b"big")
-    both.theirs.get_blob_client("k").stage_block("s" * 48, b"other")
-    both.theirs.get_blob_client("k").commit_block_list([BlobBlock("s" * 48)])
+    both.sdk.get_blob_client("k").stage_block("s" * 48, b"other")
+    both.sdk.get_blob_client("k").commit_block_list([BlobBlock("s" * 48)])
     version = (await both.store.head("k")).version
     with pytest.raises(UploadGone):
         await both.store.uploaded_parts(upload)
@@ -192,25 +192,25 @@ async def test_an_upload_given_up_elsewhere_is_not_gone_on_with(both: Both) -> N
 
 
 async def test_what_others_upload_is_left_alone(both: Both) -> None:
-    theirs = both.theirs.get_blob_client("k")
-    theirs.stage_block("s" * 48, b"theirs")  # Microsoft's client encodes it to an id as long as ours
+    blob = both.sdk.get_blob_client("k")
+    blob.stage_block("s" * 48, b"other")  # Microsoft's client encodes it to an id of the length of Skyferry's
     assert [u async for u in both.store.uploads()] == []
     upload = await both.store.start_upload("k", 3, PART, BARE)
     parts = await both.send(upload, b"big")
     assert await both.store.uploaded_parts(upload) == parts
     await both.store.abort_upload(upload)
-    assert "s" * 48 in [block.id for block in theirs.get_block_list("uncommitted")[1]]
+    assert "s" * 48 in [block.id for block in blob.get_block_list("uncommitted")[1]]
 
 
 async def test_an_upload_of_another_program_is_reported(both: Both) -> None:
-    both.theirs.get_blob_client("k").stage_block("short", b"theirs")
+    both.sdk.get_blob_client("k").stage_block("short", b"other")
     with pytest.raises(StoreError, match="blocks of another program wait"):
         await both.store.start_upload("k", 3, PART, BARE)
 
 
 async def test_tiers_are_storage_classes(both: Both) -> None:
     await both.put("k", b"x", Attributes(storage_class="Cool"))
-    assert both.theirs.get_blob_client("k").get_blob_properties().blob_tier == "Cool"
+    assert both.sdk.get_blob_client("k").get_blob_properties().blob_tier == "Cool"
     assert (await both.store.head("k")).attributes.storage_class == "Cool"
     with pytest.raises(Unsupported, match="map the source's storage class"):
         await both.put("k", b"x", Attributes(storage_class="STANDARD_IA"))
@@ -221,14 +221,14 @@ async def test_tiers_are_storage_classes(both: Both) -> None:
 
 async def test_the_reason_of_a_refused_write_is_reported(both: Both) -> None:
     await both.put("snapshots", b"x")
-    both.theirs.get_blob_client("snapshots").create_snapshot()
+    both.sdk.get_blob_client("snapshots").create_snapshot()
     with pytest.raises(Unsupported, match="delete them first"):
         await both.store.delete("snapshots")
     await both.put("leased", b"x")
-    both.theirs.get_blob_client("leased").acquire_lease()
+    both.sdk.get_blob_client("leased").acquire_lease()
     with pytest.raises(StoreError, match="release or break"):
         await both.put("leased", b"y")
-    both.theirs.get_blob_client("append").create_append_blob()
+    both.sdk.get_blob_client("append").create_append_blob()
     with pytest.raises(Unsupported, match="delete it first"):
         await both.store.start_upload("append", 3, PART, BARE)
     with pytest.raises(Unsupported, match="10 tags"):

@@ -47,7 +47,7 @@ async def door(fake: GcsFake, services: TokenServices) -> AsyncIterator[Door]:
 
 
 @pytest.fixture
-async def identity(services: TokenServices, ours: ManualClock) -> AsyncIterator[RefreshingCredentials[str]]:
+async def identity(services: TokenServices, own_clock: ManualClock) -> AsyncIterator[RefreshingCredentials[str]]:
     """Our own clock is slow, so that nothing is renewed ahead: each token ends at the worst moment."""
     settings = IdentitySettings(
         kind="federated",
@@ -60,7 +60,7 @@ async def identity(services: TokenServices, ours: ManualClock) -> AsyncIterator[
         endpoint=services.google,
         iam_endpoint=services.google,
     )
-    provider = google_token(settings, IdentityContext("gcs", ours, {}))
+    provider = google_token(settings, IdentityContext("gcs", own_clock, {}))
     yield provider
     await provider.close()
 
@@ -74,15 +74,15 @@ async def store(fake: GcsFake, door: Door, identity: RefreshingCredentials[str])
 
 
 async def test_a_transfer_outlives_its_tokens(
-    store: GcsStore, door: Door, services: TokenServices, clock: ManualClock, ours: ManualClock
+    store: GcsStore, door: Door, services: TokenServices, clock: ManualClock, own_clock: ManualClock
 ) -> None:
-    await carry(store, PART, clock, ours)
+    await carry(store, PART, clock, own_clock)
     assert door.refused >= ENDS - 1
     assert services.clouds.calls["google"] <= ENDS + 1, "one renewal for each end, however many requests saw it"
 
 
 async def test_so_does_a_resumable_upload(
-    fake: GcsFake, door: Door, identity: RefreshingCredentials[str], clock: ManualClock, ours: ManualClock
+    fake: GcsFake, door: Door, identity: RefreshingCredentials[str], clock: ManualClock, own_clock: ManualClock
 ) -> None:
     """Each of its requests bears a token, too."""
     bucket = await GcsPlace(GcsOptions(endpoint=fake.url), fixed_credentials("")).bucket()
@@ -91,7 +91,7 @@ async def test_so_does_a_resumable_upload(
     upload = await store.start_upload("k", len(data), PART, BARE)
     for number in range(1, 4):
         await clock.advance(LIFE)
-        await ours.advance(60)
+        await own_clock.advance(60)
         parts.append(await store.write_part(upload, number, piece, compute_digests(piece).crc32c))
     await clock.advance(LIFE)
     assert (await store.finish_upload(upload, parts, compute_digests(data))).size == len(data)

@@ -123,6 +123,6 @@ def _compare_checksums(name: str, value: str, receipt: Receipt) -> str:
     """Compare the computed checksum with those of the source and the destination."""
     agreements = ["computed"] if getattr(receipt.computed, name) else []
     sides: tuple[tuple[str, Checksums], ...] = (("source", receipt.declared), ("destination", receipt.attested))
-    agreements += [f"{side} {'agrees' if theirs == value else 'DIFFERS'}"
-             for side, checksums in sides if (theirs := getattr(checksums, name))]  # fmt: skip
+    agreements += [f"{side} {'agrees' if reported == value else 'DIFFERS'}"
+             for side, checksums in sides if (reported := getattr(checksums, name))]  # fmt: skip
     return ", ".join(agreements)

@@ -36,9 +36,9 @@ class Canary:
             said = parse_message(message.body, dict(message.attributes))
         except EventError:
             return set()
-        ours = all((event.source.bucket, event.source.key) == (self.bucket, self.key) for event in said.events)
+        same = all((event.source.bucket, event.source.key) == (self.bucket, self.key) for event in said.events)
         alone = not (said.ignored or said.test or said.faulty)
-        return {event.change for event in said.events} if ours and alone else set()
+        return {event.change for event in said.events} if same and alone else set()
 
 
 @dataclass

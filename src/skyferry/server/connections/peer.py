@@ -23,13 +23,13 @@ _NOT_MAPPED = 65534  # the overflow uid: every user without a mapping in this us
 Address = tuple[str, int]
 
 
-def is_our_user(theirs: Address, ours: Address) -> bool:
-    """Return True if the peer of the connection belongs to the user of this process.
+def is_same_user(client: Address, server: Address) -> bool:
+    """Return True if the client of the connection belongs to the user of this process.
 
     Return False where the kernel does not report it: on other systems, in some sandboxes, and for a closed socket.
     """
     user = os.getuid()
-    found = _find_socket(theirs, ours)
+    found = _find_socket(client, server)
     return user != _NOT_MAPPED and found is not None and not found.listens and found.user == user
 
 

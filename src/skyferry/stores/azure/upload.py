@@ -157,8 +157,8 @@ class AzureUploads:
         parts = sorted(parts, key=lambda part: part.number)
         blocks = [Block.parse(part.tag, part.size) for part in parts]
         whole = sum(part.size for part in parts) == upload.size
-        ours = [(b.upload, b.number) for b in blocks if b] == [(upload.id, n) for n in range(1, len(parts) + 1)]
-        if not whole or not ours:
+        same = [(b.upload, b.number) for b in blocks if b] == [(upload.id, n) for n in range(1, len(parts) + 1)]
+        if not whole or not same:
             raise StoreError("the parts are not those of the whole object", where=self._client.where(upload.key))
         return [replace(part, crc32c=block.crc32c) for part, block in zip(parts, blocks, strict=True) if block]
 

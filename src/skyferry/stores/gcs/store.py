@@ -118,7 +118,7 @@ class GcsStore:
     async def write(
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
-        self._check(key, ours=False)
+        self._check(key, written=True)
         return meta(await self._client.insert(resource(key, attributes, checksums), data, self._conditions(key, when)))
 
     async def write_stream(
@@ -128,7 +128,7 @@ class GcsStore:
         raise Unsupported(where=f"{self.name} {key}")
 
     async def start_upload(self, key: str, size: int, part_size: int, attributes: Attributes) -> Upload:
-        self._check(key, ours=False)
+        self._check(key, written=True)
         return await self._uploads.start(key, size, part_size, attributes)
 
     async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
@@ -153,7 +153,7 @@ class GcsStore:
     async def copy_from(
         self, source: CopySource, found: ObjectMeta, key: str, attributes: Attributes, when: Precondition = ANY
     ) -> ObjectMeta:
-        self._check(key, ours=False)
+        self._check(key, written=True)
         target, demand = resource(key, attributes, Checksums()), self._conditions(key, when)
         try:
             return meta(await self._client.rewrite(source.bucket, found.key, found.version, target, demand))
@@ -165,7 +165,7 @@ class GcsStore:
         raise Unsupported(where=self._client.where(upload.key))
 
     async def set_attributes(self, found: ObjectMeta, attributes: Attributes) -> ObjectMeta:
-        self._check(found.key, ours=False)
+        self._check(found.key, written=True)
         with translate_absence(Precondition(replace=found.version)):
             return meta(await self._client.patch(found.key, change(found, attributes), exact_conditions(found)))
 
@@ -190,13 +190,15 @@ class GcsStore:
     async def close(self) -> None:
         await self._client.close()
 
-    def _check(self, key: str, *, ours: bool = True) -> None:
-        """Check a key. Keys of the scratch area, if they may be `ours`, are not found, so that they are never copied."""
+    def _check(self, key: str, *, written: bool = False) -> None:
+        """Check a key. Keys of the scratch area are invalid if `written`, and else not found, so that they are never copied."""
         check_key(key, self.name)
         if _FORBIDDEN.search(key) or key in (".", "..") or key.startswith(_RESERVED):
             raise InvalidKey("Cloud Storage does not accept this name", where=self._client.where(repr(key)))
         if key.startswith(SCRATCH):
-            raise (ObjectNotFound if ours else InvalidKey)("the key belongs to uploads", where=self._client.where(key))
+            raise (InvalidKey if written else ObjectNotFound)(
+                "the key belongs to uploads", where=self._client.where(key)
+            )
 
     def _conditions(self, key: str, when: Precondition) -> dict[str, str]:
         try:

@@ -166,9 +166,9 @@ class S3Uploads:
         """Return the object if this upload made it, else raise UploadGone."""
         answer = await self._client.send("HEAD", upload.key, headers=self._service.asking, accept=(404,))
         found = meta(upload.key, answer.headers, int(answer.headers.get("content-length", -1)))
-        ours = found.attributes.metadata == upload.attributes.metadata and found.size == upload.size
+        same = found.attributes.metadata == upload.attributes.metadata and found.size == upload.size
         proven = found.checksums.comparable_with(checksums) and not found.checksums.find_conflict(checksums)
-        if answer.status == 404 or not ours or not proven:
+        if answer.status == 404 or not same or not proven:
             raise UploadGone(where=self._client.where(upload.key))
         return replace(found, attributes=upload.attributes)
 

@@ -128,9 +128,9 @@ def _describe_difference(came: object, expected: object, path: str = "") -> Iter
     """Yield what was expected and what came, for records only of the fields that differ."""
     if is_dataclass(expected) and type(came) is type(expected):
         for each in fields(expected):
-            mine, theirs = getattr(came, each.name), getattr(expected, each.name)
-            if mine != theirs:
-                yield from _describe_difference(mine, theirs, f"{path}.{each.name}" if path else each.name)
+            actual, wanted = getattr(came, each.name), getattr(expected, each.name)
+            if actual != wanted:
+                yield from _describe_difference(actual, wanted, f"{path}.{each.name}" if path else each.name)
     else:
         place = f"{path}: " if path else ""
         yield f"{place}expected {_shorten(expected)}, but {_shorten(came)} came"
