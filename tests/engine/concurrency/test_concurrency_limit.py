@@ -64,7 +64,7 @@ class Loop:
         self.pair = slots.for_pair("source", "destination")
         self.dice, self.free_at, self.serial = random.Random(7), 0.0, 0
         self.requests: list[tuple[float, int, int, float]] = []  # when it ends, serial, store, when it began
-        self.flying = [0, 0]
+        self.flying, self.idle = [0, 0], [0, 0]  # requests in flight, and connections without one, by store
 
     @property
     def now(self) -> float:
@@ -104,6 +104,10 @@ class Loop:
     def _send(self, store: int) -> None:
         self.free_at = max(self.free_at, self.now) + ALONE
         latency = self.round_trips[store] * (1 + 0.3 * self.dice.random())
+        if self.idle[store]:
+            self.idle[store] -= 1
+        else:
+            latency += self.round_trips[store]  # of a new connection
         self.serial += 1
         self.flying[store] += 1
         heapq.heappush(self.requests, (self.free_at + latency, self.serial, store, self.now))
@@ -112,6 +116,7 @@ class Loop:
         limit = self.limits[("source", "destination")[store]]
         refused = store == 1 and (self.flying[1] > self.throttled_above or self.dice.random() < self.refused)
         self.flying[store] -= 1
+        self.idle[store] += 1
         if refused:
             limit.record_throttle(self.now)
             self._send(1)
@@ -126,12 +131,12 @@ class Loop:
 
 @pytest.mark.parametrize("milliseconds", [1, 20, 100, 200])
 def test_it_comes_within_a_tenth_of_the_best_fixed_number(milliseconds: int) -> None:
-    """At every round trip, over fifteen seconds with the start."""
+    """At every round trip, over eight seconds with the start and the first connections."""
     round_trips = [milliseconds / 1000] * 2
     rates = []
     for fixed in (16, 64, 256, 1024, 0):
         loop = Loop(round_trips, fixed)
-        loop.run(15)
+        loop.run(8)
         rates.append(loop.rate(0.0))
     assert rates[-1] >= 0.9 * max(rates[:-1]), rates
 
@@ -144,12 +149,28 @@ def test_the_slower_end_of_a_pair_counts() -> None:
     assert loop.rate(10.0) >= 0.9 * best.rate(10.0)
 
 
-def test_it_grows_within_two_seconds() -> None:
-    """From the first transfer, at 100 ms, to what is needed."""
-    loop = Loop([0.1, 0.1])
-    loop.run(2.5)
-    needed = 0.2 / ALONE / 2
-    assert max(loop.size_after(2.0)) >= needed
+@pytest.mark.parametrize("round_trip", [0.1, 0.2])
+def test_it_grows_fourfold_with_each_latency(round_trip: float) -> None:
+    """Six latencies after the start, two of which the first connections take, it has twice of what is needed."""
+    loop = Loop([round_trip] * 2)
+    loop.run(8 * round_trip)
+    needed = 2 * round_trip / (2 * ALONE)
+    assert max(loop.size_after(6 * round_trip)) >= 2 * needed
+
+
+@pytest.mark.parametrize("round_trip", [0.001, 0.02])
+def test_its_start_ends_where_more_requests_do_not_help(round_trip: float) -> None:
+    """At a short distance, where the CPU is the bound. Each place would be another connection."""
+    loop = Loop([round_trip] * 2)
+    loop.run(5)
+    assert max(loop.size_after(0.0)) <= 2 * loop.pair.find_size()
+
+
+def test_its_start_ends_when_the_store_throttles() -> None:
+    """However far away it is: it takes 20 requests at the same time."""
+    loop = Loop([0.1, 0.1], throttled_above=20)
+    loop.run(5)
+    assert max(loop.size_after(2.0)) <= 80
 
 
 def test_it_does_not_oscillate() -> None:

@@ -4,6 +4,9 @@ After BBR (https://datatracker.ietf.org/doc/draft-ietf-ccwg-bbr/): without a que
 rate times their latency without a queue. The limit is twice that, so that a faster store shows at once, and a constant more.
 The latency without a queue is the lowest mean of a round; if every round shows a queue, a short lull drains it.
 
+At first the limit starts, as TCP does: each answer that did not wait in a queue raises it at once. It has started when a round
+shows a queue and no higher rate than those before, or when a request is throttled.
+
 After DCTCP (RFC 8257): throttled requests lower a ceiling in proportion to their share, and each round raises it a little. So
 it stays where about one request in nine is throttled, and a service that refuses fewer, whatever the load, does not lower it.
 """
@@ -19,6 +22,9 @@ BASE = (
     32  # requests above what the rate and the latency justify: they fill batches, and cost nothing at a short distance
 )
 GAIN = 2.0
+START_GROWTH = 3  # requests more for each answer while the limit starts, so it grows at most fourfold with each latency
+START_ROUND = 0.05  # seconds, at least, that a round lasts while the limit starts: one latency, to see a queue soon
+FASTER = 1.25  # a rate of this many times the highest shows that more requests help
 ROUND = 0.2  # seconds, at least
 LENGTHS = 1.5  # a round lasts this many times the mean latency
 MEMORY = 10  # rounds whose highest rate counts
@@ -56,13 +62,14 @@ class ConcurrencyLimit:
         self._lowest: dict[Hashable, float] = {}  # latency without a queue, by kind of request
         self._fresh = now  # when there was no queue
         self._base = 0
+        self._window = START  # requests that may be in flight while the limit starts; 0 = it has started
         self._begin_round(now, ROUND)
 
     def value(self, now: float) -> int:
         """Return the number of requests that may be in flight, without the ceiling."""
         if now < self._lull.ends:
             return max(2, round(self._justified * DRAINED))
-        return int(GAIN * self._justified) + self._base
+        return max(self._window, int(GAIN * self._justified) + self._base)
 
     def describe(self, now: float) -> int:
         """Return the number of requests that may be in flight, as people see it."""
@@ -72,12 +79,15 @@ class ConcurrencyLimit:
         """Record an answer. Requests of one `kind` have similar latencies, such as those of one operation and size."""
         count, spent = self._seen.get(kind, _NOTHING)
         self._seen[kind] = (count + 1, spent + seconds)
+        if 0 < self._window < self.wanted and self._rates and seconds < QUEUED * self._lowest.get(kind, 0.0):
+            self._window += START_GROWTH
         if now >= self._ends:
             self._end_round(now)
 
     def record_throttle(self, now: float) -> None:
         """Record a request that the store refused because there are too many."""
         self._throttled += 1
+        self._window = 0
         if now >= self._ends:
             self._end_round(now)
 
@@ -97,7 +107,8 @@ class ConcurrencyLimit:
             self._adapt_ceiling(count, spent / seconds)
             if count:
                 self._adapt(now, seconds, spent)
-        length = max(ROUND, LENGTHS * spent / count) if count else ROUND
+        shortest, lengths = (START_ROUND, 1.0) if self._window else (ROUND, LENGTHS)
+        length = max(shortest, lengths * spent / count) if count else ROUND
         if self.wanted and now - self._fresh > STALE:
             self._lull.begin(now, length)
             self._fresh = now
@@ -117,10 +128,14 @@ class ConcurrencyLimit:
             if lowest is None or (mean < lowest and number >= ENOUGH):
                 self._lowest[kind] = mean
         unqueued = sum(number * self._lowest[kind] for kind, (number, _) in self._seen.items())
-        if spent < QUEUED * unqueued:
+        rate, queued = unqueued / seconds, spent >= QUEUED * unqueued
+        if not queued:
             self._fresh = now
         if self.wanted:
-            self._rates.append(unqueued / seconds)
+            if self._window and queued and rate < FASTER * max(self._rates, default=0.0):
+                self._window = 0
+                self._rates.clear()  # those of short rounds vary more, so their highest is too high
+            self._rates.append(rate)
             self._justified, self._base = max(self._rates), BASE
 
     def _adapt_ceiling(self, count: int, busy: float) -> None:
