@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from skyferry.errors import LedgerError
-from skyferry.postgres.errors import BUSY, POOLED, translate_error
+from skyferry.postgres.errors import BUSY, LOST, POOLED, translate_error
 
 
 def say(said: str, state: str, severity: str) -> asyncpg.PostgresError:
@@ -40,3 +40,18 @@ def test_what_waiting_heals_is_told_from_the_rest(
     found = translate_error(say(said, state, severity), LedgerError, "ledger", "db:6432")
     assert (found.transient, found.hint.startswith(hint)) == (transient, True)
     assert bool(hint) == bool(found.hint)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InterfaceError("cannot call Transaction.__aexit__(): the underlying connection is closed"),
+        asyncpg.InterfaceError("cannot perform operation: connection is closed"),
+        asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
+        asyncpg.InternalClientError('cannot switch to "idle" state; protocol is in the "failed" state'),
+    ],
+)
+def test_a_lost_connection_is_reported_without_the_words_of_the_driver(error: Exception) -> None:
+    """As printed by workers while PostgreSQL 15 restarted."""
+    found = translate_error(error, LedgerError, "ledger", "db:5432")
+    assert (found.message, found.hint, found.transient) == ("the connection to db:5432 was lost", LOST, True)

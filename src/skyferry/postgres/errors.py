@@ -38,6 +38,9 @@ DEMANDS_TLS = (
     "If the server demands TLS, add sslmode=verify-full to the URL; if not, check pg_hba.conf for this machine."
 )
 UTF8 = "Use a database whose encoding is UTF8: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'."
+LOST = "The server closed it; requests are retried. If it happens again and again, see the log of the server."
+# Words of the driver about a connection that ended during a transaction: its own methods and states say nothing to people
+_LOST = ("connection is closed", "cannot switch to state", 'cannot switch to "idle" state')
 _NO_CONNECTION = "08004"
 # By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _HINTS: Mapping[str, str] = MappingProxyType(
@@ -115,4 +118,6 @@ def _translate(error: Exception, server: str) -> tuple[str, str]:
         return f"no answer in time at {server}", RUNS
     if isinstance(error, OSError):
         return f"cannot be reached at {server}: {error.strerror or error}", RUNS
+    if any(words in str(error) for words in _LOST):
+        return f"the connection to {server} was lost", LOST
     return f"the connection to {server} failed: {str(error).splitlines()[0]}", RUNS
