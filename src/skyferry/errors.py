@@ -102,6 +102,7 @@ class SkyferryError(Exception):
         self.side = ""  # `Operation.side`
         self.since = 0.0  # when the request began, monotonic seconds
         self.tries = 1  # of the request: an earlier one may have had its effect
+        self.sent = True  # False: no connection was made, so the request cannot take effect
         super().__init__(self.message)
 
     def __str__(self) -> str:

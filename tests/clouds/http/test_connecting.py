@@ -69,8 +69,9 @@ async def test_a_refused_connection_names_the_server(unused_tcp_port: int) -> No
     async with client(url := f"http://127.0.0.1:{unused_tcp_port}/") as http:
         with pytest.raises(
             ConnectionLost, match=rf"^store k: Cannot connect to host 127\.0\.0\.1:{unused_tcp_port} \["
-        ):
+        ) as refused:
             await http.exchange("GET", url, {}, key="k")
+    assert not refused.value.sent
 
 
 async def test_a_cancellation_while_connecting_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from skyferry.clouds.http.limits import Limits
 from skyferry.clouds.http.pool import ConnectionPool
 from skyferry.clouds.http.request import HttpOrigin, PlainRequest
 from skyferry.clouds.http.response_parser import ResponseParser
-from skyferry.errors import ConnectionLost
+from skyferry.errors import ConnectionLost, StoreError
 from skyferry.tasks.deadlines import DeadlineSweep
 
 
@@ -42,7 +42,11 @@ class PlainClient:
                     raise
             finally:
                 pool.give_back(kept)
-        opened = await pool.connect()
+        try:
+            opened = await pool.connect()
+        except StoreError as error:
+            error.sent = kept is not None
+            raise
         try:
             await opened.exchange(request, parser, first_byte)
             pool.learn_session(opened)

@@ -111,6 +111,8 @@ class Attempt:
     saver: Saver | None = None  # None: progress is not saved, and no other worker can resume it
     lease: Lease = field(default_factory=Lease)
     unsaved: dict[int, Part] = field(default_factory=dict)  # of the upload under way, by number
+    late_write: float = 0.0  # seconds within which an unanswered write to the key may still take effect
+    late_delete: float = 0.0  # the same of a delete
     write_aborted: bool = False  # a write was aborted, and may still take effect
     found: bool = False  # the destination had the version before this transfer wrote anything
 

@@ -16,14 +16,13 @@ from skyferry.engine.consume.trials import Trials
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.copier import Attempt, Copier
-from skyferry.engine.resilience.circuit_breaker import BreakerState
+from skyferry.engine.resilience.circuit_breaker import LANDING, BreakerState
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, Progress, Transfer, newest_positions
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letter_attributes
 
 DELAYED = (Retry, Released)  # outcomes after which the transfer is due again
-LANDING = 20.0  # seconds within which an aborted write may take effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +107,9 @@ class SerialExecutor:
             Attempt(claim, slot, key_queue.uploads, self.saver.put, task.lease),
             self._in_flight.arrivals,
         )
+        if breaker := self._context.breakers.get(task.transfer.store):
+            task.attempt.late_write = breaker.late_writes.time_left(task.transfer.key)
+            task.attempt.late_delete = breaker.late_deletes.time_left(task.transfer.key)
         self._reporter.report_claim(task.transfer, claim.attempt)
         began = self._context.clock.monotonic()
         probes = [circuit for circuit in circuits if circuit.begin_transfer()]
@@ -181,7 +183,7 @@ class SerialExecutor:
         if key_queue.uploads.known and isinstance(outcome, Done | Skipped | Dead):
             with suppress(Fenced), task.lease:  # the next worker with the key aborts them
                 await self._copier.abort_uploads(task.transfer, key_queue.uploads)
-        last = not key_queue.tasks and key_queue.key not in self._in_flight.claiming
+        last = not key_queue.tasks and key_queue.key not in self._in_flight.claiming and not self._may_land(key_queue)
         retry_at: float | None = None
         if task.claim is None:
             retry_at = self._context.clock.time() + 1.0
@@ -202,6 +204,12 @@ class SerialExecutor:
         if retry_at is None and is_absent(task.transfer, outcome):
             self._in_flight.read_otherwise(task, self._context.clock.time())
         self._acks.finish(self._in_flight.finish_task(task, retry_at))
+
+    def _may_land(self, key_queue: KeyQueue) -> bool:
+        """Return True if a change of the key that had no answer may take effect. Then its lease ends by time, not before."""
+        store, key = key_queue.key
+        breaker = self._context.breakers.get(store)
+        return breaker is not None and breaker.time_landing(key) > 0
 
     async def _lose(self, task: TransferTask) -> None:
         """Record nothing for a lost lease. The ledger counts it at the next claim, by whichever worker."""

@@ -102,6 +102,26 @@ class Planner:
 
     def plan(self, context: CopyContext, memory: Reservation) -> Coroutine[Any, Any, Plan | Skipped | Released]:
         """Return the plan, or the outcome if there is nothing to do. `memory` is kept for the data of the plan."""
+        if context.attempt.late_write or context.attempt.late_delete:
+            return self._plan_after_landing(context, memory)
+        return self._plan(context, memory)
+
+    async def _plan_after_landing(self, context: CopyContext, memory: Reservation) -> Plan | Skipped | Released:
+        """Postpone what a change without an answer, which may still take effect, could undo or make wrong.
+
+        A write brings back what was deleted before it, and without a precondition replaces what is newer. A delete
+        without one removes what was written before it.
+        """
+        attempt, traits = context.attempt, context.destination.traits
+        plan = await self._plan(context, memory)
+        copies = isinstance(plan, UpdatePlan) or (isinstance(plan, CopyPlan) and plan.when != ANY)
+        if attempt.late_write and not copies:
+            return Released(attempt.late_write)
+        if attempt.late_delete and not traits.delete_exact and not isinstance(plan, DeletePlan):
+            return Released(attempt.late_delete)
+        return plan
+
+    def _plan(self, context: CopyContext, memory: Reservation) -> Coroutine[Any, Any, Plan | Skipped | Released]:
         transfer, size = context.transfer, context.transfer.size
         if transfer.change is Change.DELETED or can_copy_server_side(context.source, context.destination):
             return self._plan_by_head(context, memory)

@@ -6,16 +6,28 @@ from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from skyferry.errors import BreakerOpen, SkyferryError, Throttled
+from skyferry.errors import BreakerOpen, ConnectionLost, SkyferryError, StoreTimeout, StoreUnavailable, Throttled
 from skyferry.frozen import dataclass
 from skyferry.ports import Clock, ObjectStore, Observer
-from skyferry.ports.decorators import Operation, StoreDecorator
+from skyferry.ports.decorators import (
+    COPY_FROM,
+    DELETE,
+    FINISH_UPLOAD,
+    SET_ATTRIBUTES,
+    WRITE,
+    WRITE_STREAM,
+    Operation,
+    StoreDecorator,
+)
 from skyferry.records import Record
 
 T = TypeVar("T")
 SUSPECTS = 16_384  # objects that are remembered as failing: more than a worker has in hand
 THROTTLED = 1024  # folders that are remembered as throttled
+UNANSWERED = (StoreTimeout, ConnectionLost, StoreUnavailable)  # after these, a change may still take effect
 PROVEN = {"look": ("look",), "read": ("read", "look"), "write": ("write", "look")}  # sides that an answer shows to work
+LANDING = 20.0  # seconds within which a change that had no answer may take effect
+WRITES = (WRITE, WRITE_STREAM, COPY_FROM, FINISH_UPLOAD, SET_ATTRIBUTES)  # operations that may bring an object back
 SHOWN_BY = {"look": ("look", "read", "write"), "read": ("read",), "write": ("write",)}  # the same from the other end
 
 
@@ -139,6 +151,28 @@ class Circuit:
         self._until = self._clock.monotonic() + max(self._cooldown, retry_after or 0.0)
 
 
+class LateChanges:
+    """Objects with a change that had no answer. Until `LANDING` seconds later it may take effect, also after its repetition."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ends: dict[str, float] = {}  # by key, in this order: when it can no longer take effect, monotonic seconds
+
+    def record(self, key: str) -> None:
+        """Record that a change had no answer."""
+        now = self._clock.monotonic()
+        while self._ends and self._ends[oldest := next(iter(self._ends))] <= now:
+            del self._ends[oldest]
+        self._ends.pop(key, None)
+        self._ends[key] = now + LANDING
+
+    def time_left(self, key: str) -> float:
+        """Return the seconds within which such a change of this object may still take effect; 0 = there is none."""
+        if not self._ends:
+            return 0.0
+        return max(0.0, self._ends.get(key, 0.0) - self._clock.monotonic())
+
+
 class Breaker(Circuit):
     """The circuit breaker of one store, with a circuit for each folder whose objects are throttled.
 
@@ -149,6 +183,7 @@ class Breaker(Circuit):
     def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
         super().__init__(policy, clock)
         self._folders: dict[int, Circuit] = {}
+        self.late_writes, self.late_deletes = LateChanges(clock), LateChanges(clock)
 
     def find_troubled(self, key: str) -> list[Circuit]:
         """Return the circuits that requests for this object pass and that are not closed."""
@@ -188,6 +223,17 @@ class Breaker(Circuit):
         self._folders[number].record_outage(side, key, retry_after)
         self.record_outage(side, _parent(key), retry_after)
 
+    def record_unanswered(self, operation: Operation, key: str) -> None:
+        """Record that a request had no answer that says what it did. It may still take effect."""
+        if operation in WRITES:
+            self.late_writes.record(key)
+        elif operation is DELETE:
+            self.late_deletes.record(key)
+
+    def time_landing(self, key: str) -> float:
+        """Return the seconds within which an unanswered change of this object may still take effect; 0 = there is none."""
+        return max(self.late_writes.time_left(key), self.late_deletes.time_left(key))
+
     def has_failed(self, key: str, before: float) -> bool:
         folder = self.folder(hash_folder(key))
         return super().has_failed(key, before) or (folder is not None and folder.has_failed(key, before))
@@ -225,6 +271,8 @@ class CircuitBreakingStore(StoreDecorator):
                 breaker.record_throttle(operation.side, key, error.retry_after)
             elif not error.local:
                 breaker.record_outage(operation.side, key, error.retry_after)
+                if error.sent and isinstance(error, UNANSWERED):
+                    breaker.record_unanswered(operation, key)
             self._report(before)
             raise
         before = breaker.state
