@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -136,6 +137,29 @@ class ThreadTimes:
         return ", ".join(shown)
 
 
+class Pauses:
+    """Garbage collections of this process, in which nothing else runs."""
+
+    def __init__(self) -> None:
+        """Begin to measure them, for the life of the process."""
+        self._began, self._lengths, self._freed = 0.0, list[float](), 0
+        gc.callbacks.append(self._note)
+
+    def _note(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._began = time.perf_counter()
+        else:
+            self._lengths.append(1000 * (time.perf_counter() - self._began))
+            self._freed += info["collected"]
+
+    def describe(self) -> str:
+        """Return the number of collections since the last call, the longest in milliseconds, and what they freed."""
+        shown = f"{len(self._lengths)} of {max(self._lengths, default=0.0):.0f} ms at most, {self._freed} objects"
+        self._lengths.clear()
+        self._freed = 0
+        return shown
+
+
 def write_settings(folder: Path, ends: list[str]) -> Settings:
     """Return the settings of a service between the two servers."""
     stores = {
@@ -220,7 +244,7 @@ async def measure(
     settings: Settings, folder: Path, keys: list[str], ends: list[str], given: argparse.Namespace
 ) -> None:
     """Measure the capacity with a part of the objects, and the latency with others. Print both."""
-    arrivals, left, threads = Arrivals(), iter(keys), ThreadTimes()
+    arrivals, left, threads, pauses = Arrivals(), iter(keys), ThreadTimes(), Pauses()
     async with build_service(settings, arrivals) as service:
         tune_collector()
         running = asyncio.create_task(service.run())
@@ -231,6 +255,7 @@ async def measure(
                 print(f"  a backlog {peak:.0f} events/s, with the sender {capacity:.0f}")
             arrivals.claims.clear()
             threads.describe()
+            pauses.describe()
             before = resource.getrusage(resource.RUSAGE_SELF)
             found = await offer(folder, list(islice(left, int(rate * given.seconds))), rate, turn, arrivals)
             cost = describe_cost(before, len(found.keys), arrivals.claims)
@@ -238,6 +263,7 @@ async def measure(
             verified, settled = (arrivals.describe_times(counted, step) for step in ("copied", "settled"))
             print(f"| {rate:.0f} | {verified} | {settled} |", flush=True)
             print(f"  the worker: {cost}; threads, p50 in ms: {threads.describe()}", flush=True)
+            print(f"  garbage collections: {pauses.describe()}", flush=True)
             floor = statistics.quantiles(await measure_floor(ends, found.keys, found.due), n=100)
             parts = arrivals.describe_parts(counted)
             print(f"  p50 (p99) in ms: {parts}; a bare GET and PUT {floor[49]:.1f} ({floor[98]:.0f})", flush=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -17,6 +19,7 @@ from skyferry.errors import (
     BucketNotFound,
     ConnectionLost,
     IdentityRefused,
+    ObjectNotFound,
     OutOfResources,
     PreconditionFailed,
     StoreError,
@@ -25,6 +28,7 @@ from skyferry.errors import (
     Throttled,
 )
 from skyferry.model import Attributes, Checksums, ObjectMeta, Upload
+from skyferry.ports import ObjectStore
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.stores.memory import MemoryProvider, MemoryStore
@@ -92,6 +96,27 @@ async def test_requests_of_uploads_and_copies_are_retried_and_reported() -> None
     breaker.record_outage("write", "b", None)
     with pytest.raises(StoreUnavailable):
         await guarded.copy_from(store.copy_source, found, "third", Attributes())
+
+
+async def test_an_error_is_freed_at_once() -> None:
+    """A worker looks for each new object at the destination; a garbage collection stops all transfers meanwhile."""
+    clock = ManualClock()
+    guarded = protect_store(
+        MemoryStore("d", clock), Protection(Breaker(BreakerPolicy(), clock), clock, Trace(), random.Random(1), AT_ONCE)
+    )
+    gc.disable()
+    try:
+        assert (await _find_error(guarded))() is None
+    finally:
+        gc.enable()
+
+
+async def _find_error(store: ObjectStore) -> weakref.ref[ObjectNotFound]:
+    try:
+        await store.head("absent")
+    except ObjectNotFound as error:
+        return weakref.ref(error)
+    raise AssertionError
 
 
 class Exhausted(MemoryStore):

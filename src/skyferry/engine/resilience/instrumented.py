@@ -46,6 +46,7 @@ class InstrumentedStore(StoreDecorator):
                     self._limit.record((operation.name, (moved // SMALL).bit_length(), error), duration, now)
                 elif isinstance(problem, Throttled):
                     self._limit.record_throttle(now)
+            problem = None  # with it, this frame and the error's traceback would refer to each other
             self._observer.on(
                 Record(
                     "store.request",

@@ -85,7 +85,8 @@ class RetryingStore(StoreDecorator):
                         yield upload
                 return
             except SkyferryError as error:
-                delay = self._delay_listing("uploads", error, failures)
+                if (delay := self._delay_listing("uploads", error, failures)) is None:
+                    raise
             await self._clock.sleep(delay)
 
     async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
@@ -108,7 +109,9 @@ class RetryingStore(StoreDecorator):
                         last, failures.count = key, 0
                         yield found
             except SkyferryError as error:
-                failed, delay = error, self._delay_listing("list", error, failures)
+                if (delay := self._delay_listing("list", error, failures)) is None:
+                    raise
+                failed = error
             else:
                 if skipping and failed:  # the last key was deleted meanwhile, so the place to resume at is unknown
                     raise failed
@@ -137,16 +140,20 @@ class RetryingStore(StoreDecorator):
                 error.tries = max(error.tries, attempt)
                 known = self._breaker.has_failed(key, since)
                 delay = self._delay(operation.name, error, self.policy.tries if known else attempt, since, key)
+                if delay is None:
+                    raise
             await self._clock.sleep(delay)
 
-    def _delay_listing(self, operation: str, error: SkyferryError, failures: _Failures) -> float:
+    def _delay_listing(self, operation: str, error: SkyferryError, failures: _Failures) -> float | None:
         failures.count += 1
         if failures.count == 1:
             failures.since = self._clock.monotonic()
         return self._delay(operation, error, failures.count, failures.since)
 
-    def _delay(self, operation: str, error: SkyferryError, attempt: int, since: float, key: str = "") -> float:
-        """Return the seconds until the next try. Raise the error if no try is due soon: memory is reserved meanwhile.
+    def _delay(self, operation: str, error: SkyferryError, attempt: int, since: float, key: str = "") -> float | None:
+        """Return the seconds until the next try. None if no try is due soon, because memory is reserved meanwhile.
+
+        The caller raises the error: from here, it and its traceback would refer to each other until a garbage collection.
 
         An object that failed in an earlier attempt gets one try, so that it does not ask a store more often than others.
 
@@ -154,14 +161,14 @@ class RetryingStore(StoreDecorator):
         """
         policy = self.policy
         if error.disposition is not Disposition.RETRY or not error.outage:
-            raise error
+            return None
         open_for = self._breaker.time_refused(key)
         last = attempt >= policy.tries or open_for > 0 or (error.retry_after or 0.0) > policy.timeout
         delay = max(policy.backoff.delay(attempt, self._random.random(), error.retry_after), open_for)
         if last:
             left = since + policy.patience - self._clock.monotonic()
             if left <= 0 or isinstance(error, IdentityRefused):
-                raise error
+                return None
             delay = min(delay, left)
         record = Record("store.retry", store=self.name, operation=operation, error=error.kind, delay=delay)
         self._observer.on(replace(record, message=error.message, hint=error.hint) if last else record)

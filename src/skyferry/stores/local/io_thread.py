@@ -73,7 +73,10 @@ class Lane:
         future: asyncio.Future[T] = self._results.expected()
         self._requested.append(_Job(future, steps))
         self._schedule(self._results.loop.call_soon)
-        return await future
+        try:
+            return await future
+        finally:
+            del future  # it refers to an error, whose traceback refers to this frame
 
     async def close(self) -> None:
         """Finish all submitted steps, then end. Idempotent."""
@@ -198,6 +201,7 @@ class Lane:
             results.add(job.future, done.value, None)
         except BaseException as problem:  # noqa: BLE001 - raised in the awaiting caller
             results.add(job.future, None, problem)
+            del job  # its future refers to the error, whose traceback refers to this frame
         else:
             self._flushes.request(file, job)
 
