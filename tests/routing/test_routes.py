@@ -10,7 +10,7 @@ import pytest
 from skyferry.config.settings import Settings
 from skyferry.errors import ConfigError, EventError, NotFound
 from skyferry.model import Change, ObjectEvent, ObjectRef, Position, Priority, Provider, transfer_id
-from skyferry.routing.routes import FAIL, Routes
+from skyferry.routing.routes import FAIL, FEW, Routes
 
 
 def routes(*given: dict[str, Any], **settings: Any) -> Routes:
@@ -179,3 +179,27 @@ def test_an_event_of_another_account_is_of_another_container(url: str, account: 
     assert (compiled.untaken(event).known, compiled.untaken(event).account) == (mine, "" if mine else account)
     one_of_ours = compiled.match(replace(event, source=replace(event.source, account="")))[0]
     assert compiled.leads(replace(one_of_ours, source=event.source)) is mine
+
+
+def test_many_routes_take_what_each_of_them_takes_alone() -> None:
+    filters = [
+        {},
+        {"prefix": "a/"},
+        {"prefix": "a/b/"},
+        {"glob": ["a/*/c"]},
+        {"glob": ["a/b/**", "a/c/**"]},
+        {"suffix": ".c"},
+        {"glob": ["**/*.c"], "prefix": "a"},
+        {"prefix": "a/", "exclude": ["a/b/**"]},
+        {"glob": ["[ab]/**"]},
+        {"prefix": "A/"},
+    ]
+    given = [
+        {"name": str(i), "from": "source", "to": "destination", "key": f"{i}/{{key}}", "filter": f}
+        for i, f in enumerate(filters)
+    ]
+    assert len(given) > FEW
+    together, alone = routes(*given), [routes(one) for one in given]
+    for key in ("a", "a/", "a/b", "a/b/c", "a/c/x", "a/b/x.c", "b/x.c", "", "A/x", "ab/x.c", "c"):
+        event = created(key)
+        assert together.match(event) == [transfer for one in alone for transfer in one.match(event)]

@@ -215,7 +215,7 @@ class ResolvedQueue:
         return self.url.account or storage_account(self.settings.endpoint)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65536)
 def resolve_store(store: StoreSettings) -> ResolvedStore:
     """Parse the URL of a store once, and apply it. Options of the URL override settings. Raises ValueError."""
     url = StoreUrl.parse(store.url)
@@ -223,7 +223,7 @@ def resolve_store(store: StoreSettings) -> ResolvedStore:
     return ResolvedStore(url, settings, url.known.profile(settings))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65536)
 def resolve_queue(queue: QueueAddress) -> ResolvedQueue:
     """The same for a queue."""
     url = QueueUrl.parse(queue.url)

@@ -24,11 +24,13 @@ from skyferry.routing.content_types import guess_content_type
 from skyferry.routing.locations import StoreLocation
 from skyferry.routing.origins import Address, Origins
 from skyferry.routing.patterns import Template, compile_glob
+from skyferry.routing.prefixes import PrefixIndex, start_of_keys
 from skyferry.routing.rules import RouteRefusal, Rule, UnroutedEvent, compile_rules, find_refusal
 
 NO_MARKS: Mapping[str, str] = MappingProxyType({})
 # The usual handling. Routes have this very object, so that a copy finds it without comparing.
 FAIL = UnfitSettings()
+FEW = 8  # routes of one source, to each of which an event is compared
 _EVERYTHING = Template.compile("{key}")
 
 
@@ -112,12 +114,17 @@ class Routes:
         self._max_retries = settings.retry.max_retries
         here = {route.name for route in routes_here(settings)}
         self._by_source: dict[str, list[Route]] = {}  # those that run here, by the name of the store
+        self._takers: dict[str, PrefixIndex[Route]] = {}  # the same by the beginnings of keys, where there are many
         self._elsewhere: dict[str, str] = {}  # the regions of the others, by the name of the source
         for name, route in self.by_name.items():
             if name in here:
                 self._by_source.setdefault(route.source_store, []).append(route)
             else:
                 self._elsewhere[route.source_store] = region_of_store(settings, route.source_store)
+        starts = {route.name: start_of_keys(route.filter) for route in settings.routes}
+        for store, routes in self._by_source.items():
+            if len(routes) > FEW:
+                self._takers[store] = PrefixIndex((starts[route.name], route) for route in routes)
         self._origins = Origins.of(settings)
 
     def __iter__(self) -> Iterator[Route]:
@@ -144,14 +151,15 @@ class Routes:
             return []
         if event.destination is not None:
             return self._directed(event, event.destination, routes)
-        transfers = self._routed(event, routes)
+        transfers = self._routed(event, found.store)
         if (other := read_otherwise(event)) is None:
             return transfers
-        otherwise = tuple(self._routed(other, routes))
+        otherwise = tuple(self._routed(other, found.store))
         return [replace(t, otherwise=otherwise) for t in transfers] or list(otherwise)
 
-    def _routed(self, event: ObjectEvent, routes: Sequence[Route]) -> list[Transfer]:
-        key = event.source.key
+    def _routed(self, event: ObjectEvent, store: str) -> list[Transfer]:
+        key, takers = event.source.key, self._takers.get(store)
+        routes = self._by_source.get(store, ()) if takers is None else takers.find(key)
         return [self._transfer(r, event, r.template.render(event)) for r in routes if r.takes(key) and _heeds(r, event)]
 
     def untaken(self, event: ObjectEvent, queue: str = "") -> UnroutedEvent:

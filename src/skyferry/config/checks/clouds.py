@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -128,7 +127,7 @@ def _names(identity: IdentitySettings, place: Place, document: Document) -> None
 
 def check_extra(url: Url[Any], place: Place, document: Document) -> None:
     """Report modules of the adapter that are not installed."""
-    if missing := [name for name in url.known.needs if not _installed(name)]:
+    if missing := [name for name in url.known.needs if not document.finds_module(name)]:
         hint = install_command(url.known.extra)
         document.fault(place, f"{url.scheme}:// needs {' and '.join(missing)}, which is not installed", hint)
 
@@ -146,10 +145,3 @@ def check_endpoint(url: str, allow_http: bool, place: Place, document: Document)
         document.fault(
             place, "is an endpoint without TLS", "Use https://, or set allow_http: true if you trust the network."
         )
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # the package around it
-        return False

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import combinations
+from itertools import combinations, product
 
 from skyferry.config.checks.validate import ValidDocument
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import Place
 from skyferry.config.urls import QueueUrl
-from skyferry.routing.origins import Origin
+from skyferry.routing.origins import Address, Origin
 
 HINT = "Give each its own queue, and set `stores` of both queues."
 
@@ -40,9 +40,15 @@ def _namesakes(valid: ValidDocument) -> Iterator[tuple[Origin, Origin, Place]]:
     for name, store in settings.stores.items():
         with suppress(ValueError):  # reported elsewhere
             origins += [Origin.of(name, store)] if name in places else []
-    for one, other in combinations(origins, 2):
-        if one.address == other.address:
-            yield one, other, places[other.store]
+    groups: dict[tuple[Address, str], list[int]] = {}  # those of two accounts are never confused
+    for at, origin in enumerate(origins):
+        groups.setdefault((origin.address, origin.account), []).append(at)
+    pairs = [pair for group in groups.values() for pair in combinations(group, 2)]
+    for (address, account), group in groups.items():
+        if account and (unknown := groups.get((address, ""))):
+            pairs += [(min(pair), max(pair)) for pair in product(group, unknown)]
+    for one, other in sorted(pairs):
+        yield origins[one], origins[other], places[origins[other].store]
 
 
 def _shared(valid: ValidDocument, stores: set[str]) -> str:

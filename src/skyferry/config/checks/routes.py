@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import combinations
+from functools import lru_cache
 from pathlib import Path
 
+from skyferry.config.checks import overlaps
 from skyferry.config.checks.validate import ValidDocument
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import Place, format_place, suggest
-from skyferry.config.settings import FilterSettings, RouteSettings
+from skyferry.config.settings import RouteSettings
 from skyferry.config.urls import StoreUrl, resolve_store
 from skyferry.routing.locations import StoreLocation
 from skyferry.routing.patterns import PLACEHOLDERS, Template, compile_glob
@@ -30,6 +31,7 @@ def check_routes(valid: ValidDocument, document: Document) -> None:
     settings = valid.settings
     routes = list(zip(valid.routes, settings.routes, strict=True))
     names: set[str] = set()
+    hint = lru_cache(lambda name: suggest(name, settings.stores))
     for index, route in routes:
         place: Place = ("routes", index)
         if route.name in names:
@@ -37,17 +39,18 @@ def check_routes(valid: ValidDocument, document: Document) -> None:
         names.add(route.name)
         for end, name in (("from", route.source), ("to", route.destination)):
             if name not in settings.stores and name not in valid.lost:
-                document.fault((*place, end), f"there is no store {name!r}", suggest(name, settings.stores))
+                document.fault((*place, end), f"there is no store {name!r}", hint(name))
         _patterns(place, route, document)
         _metadata(place, route, document)
         _tags(place, route, document)
     if not routes and not document.faults:
         document.warn(("routes",), "there are no routes, so nothing is copied")
     sound = [(i, r) for i, r in routes if ("routes", i) not in valid.impaired and _compiles(r)]
+    folders = {name: _folder(valid, name) for name in settings.stores}
     for index, route in sound:
-        _meaning(("routes", index), route, valid, document)
-    _moves(sound, document)
-    _meet(sound, document)
+        _meaning(("routes", index), route, valid, folders, document)
+    overlaps.check_moves(sound, document)
+    overlaps.check_meetings(sound, document)
     _rings(sound, valid, document)
 
 
@@ -89,7 +92,9 @@ def _tags(place: Place, route: RouteSettings, document: Document) -> None:
             document.fault((*place, "tags", name), "a tag may contain only printable characters")
 
 
-def _meaning(place: Place, route: RouteSettings, valid: ValidDocument, document: Document) -> None:
+def _meaning(
+    place: Place, route: RouteSettings, valid: ValidDocument, folders: Mapping[str, Path | None], document: Document
+) -> None:
     template, accepts = Template.compile(route.key), route.filter
     if route.after_copy != "keep" and route.deletes == "propagate":
         why = "the delete of the source would propagate and delete the copy"
@@ -106,7 +111,7 @@ def _meaning(place: Place, route: RouteSettings, valid: ValidDocument, document:
     if route.source == route.destination:
         _itself(place, route, template, document)
     else:
-        _nested(place, route, valid, document)
+        _nested(place, route, folders, document)
     _crowded(place, route, template, document)
 
 
@@ -136,8 +141,8 @@ def _itself(place: Place, route: RouteSettings, template: Template, document: Do
     return None
 
 
-def _nested(place: Place, route: RouteSettings, valid: ValidDocument, document: Document) -> None:
-    source, destination = (_folder(valid, name) for name in (route.source, route.destination))
+def _nested(place: Place, route: RouteSettings, folders: Mapping[str, Path | None], document: Document) -> None:
+    source, destination = folders.get(route.source), folders.get(route.destination)
     if source and destination and source != destination and destination.is_relative_to(source):
         why = f"{destination.name} is inside the source folder, so copies would be copied for ever"
         document.fault((*place, "to"), why, "Use a folder outside the source.")
@@ -150,7 +155,7 @@ def _rings(routes: Sequence[Numbered], valid: ValidDocument, document: Document)
         with suppress(ValueError):  # reported by another check
             places[name] = StoreLocation.of(store, valid.settings.workspace)
     all_of_them = [route for _, route in routes]
-    reported = 0
+    reported, deletes = 0, set[int]()
     for ring in find_rings(all_of_them, places):
         if reported == RINGS_MAX:
             break
@@ -181,7 +186,9 @@ def _rings(routes: Sequence[Numbered], valid: ValidDocument, document: Document)
             )
             document.fault(("routes", routes[max(silent)][0], "to"), why, hint)
         else:
-            _deletes_in_a_ring([(routes[i][0], all_of_them[i]) for i in ring.routes], document)
+            new = [i for i in ring.routes if i not in deletes]
+            deletes.update(new)
+            _deletes_in_a_ring([(routes[i][0], all_of_them[i]) for i in new], document)
 
 
 def _deletes_in_a_ring(ring: Sequence[Numbered], document: Document) -> None:
@@ -211,50 +218,6 @@ def _crowded(place: Place, route: RouteSettings, template: Template, document: D
             why = f"gives different objects one key: {other} and {key} both become {render_key(template, key)}"
             return document.warn((*place, "key"), why, "The newest of them wins. Use {key} to keep them apart.")
     return None
-
-
-def _moves(routes: Sequence[Numbered], document: Document) -> None:
-    """Report routes that delete a source object which another route may not have copied yet."""
-    for one, two in combinations(routes, 2):
-        (index, mover), (_, other) = (one, two) if one[1].after_copy != "keep" else (two, one)
-        if mover.after_copy == "keep" or mover.source != other.source or _disjoint(mover.filter, other.filter):
-            continue
-        place = ("routes", index, "after_copy")
-        why = f"deletes objects that route {other.name} may not have copied yet"
-        if _simple(mover.filter) and _simple(other.filter):
-            document.fault(place, why, "Set after_copy: keep, or filters by prefix that do not overlap.")
-        else:
-            document.warn(place, why, "Ignore this if their filters do not overlap.")
-
-
-def _meet(routes: Sequence[Numbered], document: Document) -> None:
-    """Report objects of two routes that would get the same key in one store."""
-    for (_, one), (index, two) in combinations(routes, 2):
-        if one.destination != two.destination:
-            continue
-        takes, takes_too = compile_filter(one.filter), compile_filter(two.filter)
-        for key in (*example_keys(one.filter, takes), *example_keys(two.filter, takes_too)):
-            made = render_key(Template.compile(two.key), key, two.source)
-            if takes(key) and takes_too(key) and made == render_key(Template.compile(one.key), key, one.source):
-                why, hint = (
-                    f"gives objects a key that route {one.name} gives to others: {made}",
-                    "The newest event wins",
-                )
-                if one.source == two.source:
-                    why = f"gives the objects of route {one.name} the same key: {made}"
-                    hint = "The second route finds the copies of the first"
-                document.warn(("routes", index, "key"), why, f"{hint}. Set another key to keep them apart.")
-                break
-
-
-def _disjoint(one: FilterSettings, two: FilterSettings) -> bool:
-    prefixes = one.prefix.startswith(two.prefix) or two.prefix.startswith(one.prefix)
-    suffixes = one.suffix.endswith(two.suffix) or two.suffix.endswith(one.suffix)
-    return not (prefixes and suffixes)
-
-
-def _simple(accepts: FilterSettings) -> bool:
-    return accepts == FilterSettings(prefix=accepts.prefix, suffix=accepts.suffix)
 
 
 def _compiles(route: RouteSettings) -> bool:

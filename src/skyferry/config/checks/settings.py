@@ -58,8 +58,9 @@ def _resumable(valid: ValidDocument) -> str:
 
 def _stores(valid: ValidDocument, document: Document) -> None:
     seen: dict[object, str] = {}
+    stated = _find_stated(valid)
     for name, store in valid.settings.stores.items():
-        place = _stated(name, valid)
+        place = stated.get(name, ("stores", name))
         if "://" not in name and not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
             document.fault(place, "the name may contain only letters, digits, - and _")
         at = place if place[0] == "routes" else (*place, "url")
@@ -93,12 +94,14 @@ def _push(valid: ValidDocument, document: Document) -> None:
             cloud_checks.check_endpoint(url, False, ("push",), document)
 
 
-def _stated(name: str, valid: ValidDocument) -> Place:
-    """Return the place of a store: in `stores`, or by its URL in a route."""
+def _find_stated(valid: ValidDocument) -> dict[str, Place]:
+    """Return the places of stores that are not in `stores`, but by their URLs in routes."""
+    found = dict[str, Place]()
     for index, route in zip(valid.routes, valid.settings.routes, strict=True):
-        if "://" in name and name in (route.source, route.destination):
-            return "routes", index, "from" if route.source == name else "to"
-    return "stores", name
+        for name, end in ((route.source, "from"), (route.destination, "to")):
+            if "://" in name:
+                found.setdefault(name, ("routes", index, end))
+    return found
 
 
 def _identities(store: StoreSettings, url: StoreUrl, workspace: Path) -> Iterator[tuple[object, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -52,7 +53,8 @@ def validate(document: Document) -> ValidDocument:
             settings = Settings.model_validate(_lists(data))
             break
         except InvalidSettings as error:
-            found = [(_place(fault.place, data), fault) for fault in error.faults]
+            indices = {name: _indices(data, name) for name in NUMBERED}
+            found = [(_place(fault.place, indices), fault) for fault in error.faults]
             for place, fault in found:
                 if depth is None:
                     document.fault(place, *_explain_fault(fault, place))
@@ -93,10 +95,10 @@ def _indices(data: dict[str, Any], name: str) -> tuple[int, ...]:
     return tuple(sorted(value)) if isinstance(value, dict) else ()
 
 
-def _place(loc: Place, data: dict[str, Any]) -> Place:
+def _place(loc: Place, indices: Mapping[str, Sequence[int]]) -> Place:
     """Return the place in the document. Items that were left out count there, but not in `loc`."""
     if len(loc) > 1 and loc[0] in NUMBERED and isinstance(loc[1], int):
-        return (loc[0], _indices(data, str(loc[0]))[loc[1]], *loc[2:])
+        return (loc[0], indices[str(loc[0])][loc[1]], *loc[2:])
     return loc
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
@@ -39,6 +40,7 @@ class Document:
     notices: list[ConfigFault] = field(
         default_factory=list
     )  # warnings of old names, and of variables without a setting
+    modules: dict[str, bool] = field(default_factory=dict)  # looked for, and whether they are installed
 
     def fault(self, place: Place, message: str, hint: str = "") -> None:
         """Add a fault at `place`."""
@@ -51,6 +53,15 @@ class Document:
     def rename(self, place: Place, message: str) -> None:
         """Warn of an old name at `place`."""
         self.notices.append(self._at(place, message, f"Use the new name; {UNTIL}."))
+
+    def finds_module(self, name: str) -> bool:
+        """Return whether a module is installed. Thousands of stores look for the same few."""
+        if name not in self.modules:
+            try:
+                self.modules[name] = importlib.util.find_spec(name) is not None
+            except ModuleNotFoundError:  # the package around it
+                self.modules[name] = False
+        return self.modules[name]
 
     def _at(self, place: Place, message: str, hint: str) -> ConfigFault:
         for end in range(len(place), 0, -1):

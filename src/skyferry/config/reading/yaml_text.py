@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import yaml
 
@@ -11,6 +12,7 @@ from skyferry.config.reading.faults import InvalidYaml, Place
 from skyferry.regex import compile_lazily
 
 _SQUEEZED = compile_lazily(r"[a-z_]+:\S")
+_Loader: TypeAlias = "yaml.SafeLoader | yaml.CSafeLoader"
 VALUES = 100_000  # of one file; each alias to an alias may double them
 
 
@@ -27,14 +29,27 @@ def parse_yaml(
     value, which the data do not have.
     """
     try:
-        loader = yaml.SafeLoader(text)
-        try:
-            node = loader.get_single_node()
-            return None if node is None else _Builder(loader, lines, twice, empty).build(node, place)
-        finally:
-            loader.dispose()
+        loader, node = _compose(text)
+        return None if node is None else _Builder(loader, lines, twice, empty).build(node, place)
     except (yaml.YAMLError, RecursionError) as error:
         raise _explain_error(error, text) from error
+
+
+def _compose(text: bytes) -> tuple[_Loader, yaml.Node | None]:
+    """Return the nodes of a text, from libyaml if it is there: ten times as fast. What it rejects is parsed for the message."""
+    if yaml.__with_libyaml__:
+        fast = yaml.CSafeLoader(text)
+        try:
+            return fast, fast.get_single_node()
+        except yaml.YAMLError:
+            pass
+        finally:
+            fast.dispose()
+    loader = yaml.SafeLoader(text)
+    try:
+        return loader, loader.get_single_node()
+    finally:
+        loader.dispose()
 
 
 class _Builder:
@@ -42,7 +57,7 @@ class _Builder:
 
     def __init__(
         self,
-        loader: yaml.SafeLoader,
+        loader: _Loader,
         lines: dict[Place, int],
         twice: Callable[[Place, int], None],
         empty: Callable[[Place], None],
