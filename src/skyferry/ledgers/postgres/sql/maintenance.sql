@@ -28,9 +28,11 @@ SELECT setting, (
 ) FROM pg_settings WHERE name = 'wal_compression' AND 'lz4' = ANY(enumvals)
 
 -- name: older_programs
--- Connections to this database of programs that know a version older than $1. Behind a pooler they have no name
-SELECT count(*) || ' connections ' || CASE application_name WHEN '' THEN 'without a name' ELSE 'of ' || application_name END
-    || ' by ' || usename AS client
+-- Connections to this database of programs that know a version older than $1. Behind a pooler they have no name. The addresses
+-- of another role are shown to few
+SELECT count(*) || CASE count(*) WHEN 1 THEN ' connection ' ELSE ' connections ' END
+    || CASE application_name WHEN '' THEN 'without a name' ELSE 'of ' || application_name END
+    || ' by ' || usename || coalesce(' from ' || string_agg(DISTINCT host(client_addr), ' and '), '') AS client
 FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL AND (
     application_name IN ('', 'skyferry')
