@@ -166,6 +166,19 @@ def test_its_start_ends_where_more_requests_do_not_help(round_trip: float) -> No
     assert max(loop.size_after(0.0)) <= 2 * loop.pair.find_size()
 
 
+def test_its_start_ends_although_nothing_waits() -> None:
+    """The places are enough, and show a queue: no more connections stay in use than the rate justifies."""
+    limit, now = ConcurrencyLimit(Lull()), 0.0
+    for latency, wanted in ((0.1, 1024), (0.5, 0)):
+        before = limit.value(now)
+        for _ in range(500):
+            now += 0.002
+            limit.wanted = wanted
+            limit.record("get", latency, now)
+    assert before >= 500
+    assert limit.value(now) <= 2 * 0.1 / 0.002 + BASE
+
+
 def test_its_start_ends_when_the_store_throttles() -> None:
     """However far away it is: it takes 20 requests at the same time."""
     loop = Loop([0.1, 0.1], throttled_above=20)

@@ -131,10 +131,10 @@ class ConcurrencyLimit:
         rate, queued = unqueued / seconds, spent >= QUEUED * unqueued
         if not queued:
             self._fresh = now
+        if self._window and queued and rate < FASTER * max(self._rates, default=0.0):
+            self._window = 0  # even if nothing waits, because the CPU is the bound
+            self._rates.clear()  # those of short rounds vary more, so their highest is too high
         if self.wanted:
-            if self._window and queued and rate < FASTER * max(self._rates, default=0.0):
-                self._window = 0
-                self._rates.clear()  # those of short rounds vary more, so their highest is too high
             self._rates.append(rate)
             self._justified, self._base = max(self._rates), BASE
 
