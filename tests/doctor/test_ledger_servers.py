@@ -248,6 +248,35 @@ def open_redis(found: Settings) -> RedisClient[LedgerError]:
     return client
 
 
+@pytest.mark.parametrize(
+    ("rules", "lacks"),
+    [
+        ("~{rights}:* +@read +@write", ""),
+        ("~{rights}:* +@read", "may not use HDEL, HINCRBY, HSET"),
+        ("~{rights}:* +@read +@write -zadd", "may not use ZADD with the keys {rights}:ledger:*"),
+        ("~{other}:* +@read +@write", "key"),
+        ("%R~{rights}:* +@read +@write", "key"),
+    ],
+)
+async def test_rights_that_are_missing_are_found_before_the_ledger_exists(
+    tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, rules: str, lacks: str
+) -> None:
+    """Without a write: the start of the service would fail, or its first transfer."""
+    admin = open_redis(settings(f"redis://{redis_server.address}/rights", tmp_path))
+    needed = "+@scripting +@connection +time +info +memory|usage +config|get"
+    words = ("on", ">secret", *rules.split(), *needed.split())
+    await admin.run(lambda redis: redis.execute_command("ACL", "SETUSER", "ferry", "reset", *words))
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    try:
+        faults = await find_faults(settings(f"redis://ferry@{redis_server.address}/rights", tmp_path))
+        found = [fault for fault in faults if "ACL SETUSER" in fault.hint]
+        assert [lacks in fault.detail for fault in found] == [True] * bool(lacks), faults
+        assert await admin.run(lambda redis: redis.keys("*rights*")) == []
+    finally:
+        await admin.run(lambda redis: redis.execute_command("ACL", "DELUSER", "ferry"))
+        await admin.close()
+
+
 async def test_a_password_is_not_taken_for_a_secret_in_a_hint(
     tmp_path: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,16 +43,21 @@ def load_scripts(clock: str = CLOCK) -> Mapping[str, LuaScript]:
     return found
 
 
+def ledger_keys(client: RedisClient[LedgerError]) -> tuple[str, ...]:
+    """Return the names of all keys of the ledger."""
+    name = client.address.server.path[0]
+    tag = name if "{" in name else f"{{{name}}}"
+    return tuple(f"{tag}:ledger:{key}" for key in KEYS)
+
+
 class RedisDatabase:
     """Runs scripts on the keys of one ledger, all of which are in one slot of a cluster."""
 
     def __init__(self, client: RedisClient[LedgerError], on_health: OnHealth, scripts: Mapping[str, LuaScript]) -> None:
         self._client, self._scripts = client, scripts
         self._health = ServerHealth(on_health, lambda: client.closed)
-        name = client.address.server.path[0]
-        self.name = f"ledger {name}"
-        tag = name if "{" in name else f"{{{name}}}"
-        self.keys = tuple(f"{tag}:ledger:{key}" for key in KEYS)
+        self.name = f"ledger {client.address.server.path[0]}"
+        self.keys = ledger_keys(client)
 
     @property
     def closed(self) -> bool:

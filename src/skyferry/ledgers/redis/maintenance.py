@@ -11,6 +11,7 @@ from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.ledgers.redis.database import VERSION, RedisDatabase, ensure_ledger, load_scripts, parse_version
 from skyferry.ledgers.redis.ledger import RedisLedger
+from skyferry.ledgers.redis.rights import find_lacking_rights
 from skyferry.ports.inspection import LedgerFacts
 from skyferry.ports.ledger import Backup, Ledger, LedgerRecords, LedgerStatus
 from skyferry.redis.client import Client, RedisClient
@@ -96,6 +97,7 @@ class RedisLedgerMaintenance:
         client = self._client()
         try:
             found, skew = await read_server_settings(client), await measure_skew(client)
+            lacking = await find_lacking_rights(client)
         finally:
             await client.close()
         address = client.address
@@ -107,7 +109,7 @@ class RedisLedgerMaintenance:
             f"durability: {describe_durability(found)}",
         )
         who = address.server.user or "default"
-        return LedgerFacts(address.server.shown, who, skew, notes, tuple(check_server_settings(found)))
+        return LedgerFacts(address.server.shown, who, skew, notes, (*lacking, *check_server_settings(found)))
 
     async def back_up(self, target: Path) -> Backup:
         """Raise SkyferryError: the server does it, as of one moment and while the service runs."""
