@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from skyferry.clouds.http import HttpResponse
 from skyferry.errors import InvalidKey, ObjectNotFound, PreconditionFailed, StoreError
 from skyferry.ports import Precondition
 
@@ -21,6 +22,15 @@ def check_key(key: str, store: str) -> None:
         raise InvalidKey("the key is no Unicode", where=store) from broken
     if not 0 < size <= KEY_MAX:
         raise InvalidKey(f"a key has 1 to {KEY_MAX} bytes, this one {size}", where=f"{store} {key}")
+
+
+def check_deletion(answer: HttpResponse, store: str, header: str = "") -> None:
+    """Raise StoreError if another server confirms a delete, such as a portal with a page to sign in.
+
+    S3 and Cloud Storage confirm with 204 and nothing more, some servers with 200; Azure with `header` in each answer.
+    """
+    if answer.status < 300 and (answer.body.strip() or (header and header not in answer.headers)):
+        raise StoreError("the answer to the delete is not that of the service", where=store, hint=OTHER_SERVER)
 
 
 @contextmanager

@@ -195,6 +195,24 @@ async def test_what_is_deleted_under_a_running_worker_is_made_again(nats_server:
     assert b"after" in bodies
 
 
+async def test_a_lost_stream_leaves_no_subscription_behind(nats_server: NatsServer) -> None:
+    """Each "no responders" made the next receive subscribe anew, and the old subscription stayed at client and server."""
+    url = f"nats://{nats_server.address}/leak/c?subject=leak"
+    receiver, sender = open_queue(url), open_queue(url)
+    subscriptions = []
+    for _ in range(4):
+        for _ in range(2):  # the first call finds the loss
+            with suppress(QueueError):
+                await sender.send([Outgoing(b"x")])
+        [held] = await receiver.receive(1, 1)
+        await sender._connection.run(lambda client, context: context.delete_stream("leak"))
+        with pytest.raises(QueueError, match="does not answer"):
+            await receiver.ack([held])
+        assert receiver._connection._client is not None
+        subscriptions.append(len(receiver._connection._client._subs))
+    assert subscriptions == subscriptions[:1] * 4
+
+
 async def test_a_subject_of_another_stream_is_named_before_and_at_the_start(nats_server: NatsServer) -> None:
     """No waiting heals it."""
     await open_queue(f"nats://{nats_server.address}/jobs/c?subject=jobs.new").send([Outgoing(b"x")])

@@ -69,3 +69,11 @@ async def test_tags_that_another_server_answers_are_not_taken_for_none() -> None
     async with serve(tagless) as store:
         with pytest.raises(StoreError, match="no tags"):
             await store.head("k")
+
+
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("body", [PAGE, b""])
+async def test_the_page_of_a_portal_deletes_nothing(status: int, body: bytes) -> None:
+    async with serve(lambda *_: write_answer(status, body)) as store:
+        with pytest.raises(StoreError, match="the answer to the delete is not that of the service"):
+            await store.delete("k")

@@ -94,3 +94,11 @@ async def test_what_cannot_be_read_is_an_error_of_the_store(
     async with serve(lambda *_: answer) as store:
         with pytest.raises(StoreError):
             await ask(store)
+
+
+@pytest.mark.parametrize("status", [200, 202])
+async def test_the_page_of_a_portal_deletes_nothing(status: int) -> None:
+    """Cloud Storage confirms a delete by an empty answer."""
+    async with serve(lambda *_: write_answer(status, b"<html>Sign in</html>")) as store:
+        with pytest.raises(StoreError, match="the answer to the delete is not that of the service"):
+            await store.delete("k")

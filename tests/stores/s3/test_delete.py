@@ -89,3 +89,35 @@ async def test_without_versions_there_is_no_exact_delete(s3: S3Place) -> None:
     with pytest.raises(ObjectNotFound):
         await store.head("k")
     await store.close()
+
+
+async def suspend(store: S3Store) -> None:
+    off = b"<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>"
+    await store._client.send("PUT", query={"versioning": ""}, body=off)
+
+
+async def test_a_version_stays_though_versioning_is_suspended(s3: S3Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The marker has the id null. It is written over a version that came after the last look, and removed again."""
+    store = s3.store(await s3.bucket(versioned=True))
+    version = await put(store, b"first")
+
+    async def overwrite_and_suspend() -> None:
+        await put(store, b"second")
+        await suspend(store)
+
+    interposed(store, monkeypatch, "DELETE", "", overwrite_and_suspend)
+    with pytest.raises(PreconditionFailed):
+        await verify.delete_version(store, "k", version)
+    assert (await store.read("k", 0, 9)).data == b"second"
+    await store.close()
+
+
+async def test_a_version_from_before_the_suspension_is_hidden_and_stays(s3: S3Place) -> None:
+    store = s3.store(await s3.bucket(versioned=True))
+    version = await put(store, b"first")
+    await suspend(store)
+    await verify.delete_version(store, "k", version)
+    with pytest.raises(ObjectNotFound):
+        await store.head("k")
+    assert (await store.read("k", 0, 9, version=version)).data == b"first"
+    await store.close()

@@ -13,7 +13,7 @@ import pytest
 from tests.stores.scripted_server import Answer, serve_script, write_answer
 
 from skyferry.clouds.credentials import S3Credentials, fixed_credentials
-from skyferry.errors import SkyferryError, StoreError
+from skyferry.errors import InvalidKey, SkyferryError, StoreError
 from skyferry.model import Attributes, Checksums
 from skyferry.ports import Part, Upload
 from skyferry.stores.s3.client import S3Options
@@ -150,6 +150,29 @@ async def test_the_page_of_a_portal_completes_no_upload(service: str) -> None:
     async with serve(lambda *_: write_answer(200, b"<html>Sign in</html>"), service) as (store, seen):
         with pytest.raises(StoreError, match="names no object"):
             await store.finish_upload(UPLOAD, [PART], Checksums(crc32c=PART.crc32c))
+        assert len(seen) == 1
+
+
+@SERVICES
+@pytest.mark.parametrize("status", [200, 202])
+async def test_the_page_of_a_portal_deletes_nothing(service: str, status: int) -> None:
+    """S3 confirms a delete by an empty answer. The transfer of a delete would be done, and the object still there."""
+    async with serve(lambda *_: write_answer(status, b"<html>Sign in</html>"), service) as (store, _):
+        with pytest.raises(StoreError, match="the answer to the delete is not that of the service"):
+            await store.delete("k")
+
+
+@SERVICES
+async def test_a_key_that_is_not_utf_8_is_refused_by_itself(service: str) -> None:
+    """Its neighbours are listed, and it is not taken for a key with replacement characters, which may exist as well."""
+    found = f"<EncodingType>url</EncodingType>{item('a')}{item('%FF.txt')}{item('%EF%BF%BD.txt')}"
+    body = f"<ListBucketResult>{found}</ListBucketResult>".encode()
+    async with serve(lambda *_: write_answer(200, body), service) as (store, seen):
+        keys = [each.key async for each in store.list()]
+        assert keys == ["a", "\udcff.txt", "\ufffd.txt"]
+        for call in (store.read(keys[1], 0, 9), store.head(keys[1]), store.delete(keys[1])):
+            with pytest.raises(InvalidKey, match="the key is no Unicode"):
+                await call
         assert len(seen) == 1
 
 

@@ -63,6 +63,7 @@ class NatsConnection:
         self.subject = options.address.option("subject")
         self._client: Client | None = None
         self._subscription: JetStreamContext.PullSubscription | None = None
+        self._lost = False  # the next receive looks for the stream and the consumer, and makes them
         self._sent = ""
         self._opening = asyncio.Lock()
         self._answered = False  # once: its encryption is right
@@ -78,8 +79,7 @@ class NatsConnection:
             client = await self._connect()
             return await call(client, client.jetstream(timeout=self.options.timeout))
         except FAILURES as error:
-            if isinstance(error, GONE):
-                self._subscription = None  # the next call looks for the stream and the consumer, and makes them
+            self._lost = self._lost or isinstance(error, GONE)
             raise await self._explain(error) from error
 
     async def subscribe(self) -> JetStreamContext.PullSubscription:
@@ -89,6 +89,8 @@ class NatsConnection:
     async def _subscribe(self) -> JetStreamContext.PullSubscription:
         try:
             client = await self._connect()
+            if self._lost:
+                await self.unsubscribe()  # or server and client would keep it for as long as the connection
             if self._subscription is None:
                 info = await self._make_consumer(client.jetstream(timeout=self.options.timeout))
                 self.ack_wait = info.config.ack_wait or self.options.lease
@@ -100,7 +102,7 @@ class NatsConnection:
 
     async def unsubscribe(self) -> None:
         """End the subscription: the server drops a request that still waits for it."""
-        subscription, self._subscription = self._subscription, None
+        subscription, self._subscription, self._lost = self._subscription, None, False
         if subscription is not None:
             with suppress(*FAILURES):
                 await subscription.unsubscribe()

@@ -16,6 +16,7 @@ from skyferry.errors import ConfigError
 from skyferry.frozen import dataclass
 from skyferry.model import EXPIRES, FILE_MODES, HEADER_FIELDS, REDIRECTS, AttributeLimits, Traits
 from skyferry.stores.azure.errors import parse_error, translate_error
+from skyferry.stores.checks import check_deletion
 
 COPY_MAX = 256 * 2**20  # bytes; Azure answers after the copy, so a large one would time out
 STARTS = "2026-02-06"  # the first API version whose listings can start at any key
@@ -131,6 +132,8 @@ class AzureClient:
             self._version = OLDER
             older = {name: value for name, value in request.query.items() if name != "startFrom"}
             answer = await self._call(replace(request, query=older))
+        if method == "DELETE":
+            check_deletion(answer, self.where(key), "x-ms-request-id")
         if answer.status < 300 or answer.status in accept:
             return answer
         raise translate_error(answer, self.where(key))

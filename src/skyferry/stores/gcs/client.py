@@ -14,7 +14,7 @@ from skyferry.clouds.errors import find_expiry
 from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.errors import BucketNotFound, ObjectNotFound, PermissionDenied
 from skyferry.frozen import dataclass
-from skyferry.stores.checks import translate_malformed
+from skyferry.stores.checks import check_deletion, translate_malformed
 from skyferry.stores.gcs.errors import CREATE, is_ambiguous, translate_error
 from skyferry.stores.gcs.metadata import FIELDS
 
@@ -67,6 +67,8 @@ class GcsClient:
             return await self._http.exchange(method, url, signed, body, limit=limit, key=key, working=working)
 
         answer = await call_authorized(self._tokens, once, find_expiry)
+        if method == "DELETE":
+            check_deletion(answer, self.where(key))
         if answer.status < 300 or answer.status in accept:
             return answer
         if key and is_ambiguous(answer):

@@ -16,6 +16,7 @@ from skyferry.clouds.http import DOCUMENT, Http, HttpResponse, Limits
 from skyferry.errors import ConfigError
 from skyferry.frozen import dataclass
 from skyferry.regex import compile_lazily
+from skyferry.stores.checks import check_deletion
 from skyferry.stores.s3.errors import parse_error, translate_error
 from skyferry.stores.s3.services import AMAZON, SERVICES, S3Service
 
@@ -113,6 +114,8 @@ class S3Client:
             return Expiry.NONE if accepted else _find_expiry(method, answer)
 
         answer = await call_authorized(self._credentials, once, find_expiry)
+        if method == "DELETE":
+            check_deletion(answer, self.where(key))
         if answer.status < 300 or answer.status in accept:
             return answer
         raise translate_error(answer, self.where(key))

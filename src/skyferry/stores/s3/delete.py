@@ -2,6 +2,9 @@
 
 A DELETE without a version id hides the newest version under a delete marker. The hidden version is checked afterwards. If
 it is not the one to delete, the marker is removed, and the version is the newest again.
+
+Where versioning is suspended, the marker has the id null. It also hides, but it replaces what was written since the suspension,
+as in a bucket without versions.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ async def delete_kept(client: S3Client, key: str, version_id: str) -> None:
     """Hide this version and no other. Raise PreconditionFailed for another version."""
     answer = await client.send("DELETE", key)
     marker = answer.headers.get("x-amz-version-id", "")
-    if answer.headers.get("x-amz-delete-marker", "") != "true" or marker in ("", "null"):
+    if answer.headers.get("x-amz-delete-marker", "") != "true" or not marker:
         return  # the bucket no longer keeps versions: nothing to check
     try:
         hidden = await _newest(client, key)

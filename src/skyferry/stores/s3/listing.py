@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
@@ -54,7 +55,11 @@ def key_decoder(listing: ElementTree.Element) -> Callable[[str], str]:
 
     The encoding is looked up once: finding an element costs as much as the page is long.
     """
-    return unquote_plus if listing.findtext("{*}EncodingType") == "url" else str
+    return _unquote if listing.findtext("{*}EncodingType") == "url" else str
+
+
+# Bytes that are not UTF-8 become surrogates: the key is refused by itself where it is used, and its neighbours are not.
+_unquote = partial(unquote_plus, errors="surrogateescape")
 
 
 def next_marker(listing: ElementTree.Element, element: str, where: str) -> str:
