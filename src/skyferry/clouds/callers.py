@@ -50,10 +50,10 @@ async def google_caller(tokens: TokenProvider, url: str = TOKEN_INFO) -> str | U
         return "anonymous"
     try:
         body = urlencode({"access_token": token}).encode()
-        told = (await _once("Google", url, {"Content-Type": FORM}, body)).json()
+        claims = (await _once("Google", url, {"Content-Type": FORM}, body)).json()
     except StoreError:
         return Unknown("Google does not answer")
-    found = told.get("email") or told.get("sub") or told.get("azp") if isinstance(told, dict) else ""
+    found = claims.get("email") or claims.get("sub") or claims.get("azp") if isinstance(claims, dict) else ""
     return str(found) if found else Unknown("Google names only its own accounts")
 
 

@@ -107,12 +107,12 @@ class Url(Generic[R]):
 
     @property
     def on_disk(self) -> bool:
-        """It names a folder or file."""
+        """True if it names a folder or file."""
         return self.known.path
 
     @property
     def at_a_cloud(self) -> bool:
-        """It names something that is reached with an identity."""
+        """True if it names something that is reached with an identity."""
         return bool(self.known.cloud)
 
     def path(self, workspace: Path) -> Path:
@@ -225,7 +225,7 @@ def resolve_store(store: StoreSettings) -> ResolvedStore:
 
 @lru_cache(maxsize=65536)
 def resolve_queue(queue: QueueAddress) -> ResolvedQueue:
-    """The same for a queue."""
+    """Parse the URL of a queue once, and apply it. Raises ValueError."""
     url = QueueUrl.parse(queue.url)
     settings = url.known.complete(_overridden(queue, url) if url.known.cloud else queue, url.account)
     return ResolvedQueue(url, settings)

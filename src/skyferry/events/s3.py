@@ -51,7 +51,7 @@ _IGNORED = (
 _TEST = "s3:TestEvent"
 # Versions of Amazon are 2.x; Wasabi and older Scality write 0.1, Scality 1.0.
 _MAJOR = ("0", "1", "2")
-# Properties of an object beside its content. Amazon adds to them; each change of content is Object Created or Object Deleted.
+# Properties of an object other than its content. Amazon adds to them; each change of content is Object Created or Object Deleted.
 _BRIDGE_IGNORED = re.compile(
     r"Object (Restore|Storage Class|Access Tier|ACL|Annotations?|Retention|Legal Hold|Lock|Encryption) [A-Z][a-z]+"
 )

@@ -37,7 +37,7 @@ class StoreAccess:
 
     @property
     def settings(self) -> StoreSettings:
-        """With what its URL says."""
+        """The settings, with the options of its URL."""
         return self.where.settings
 
     @property
@@ -52,7 +52,7 @@ class QueueAccess:
 
     name: str
     where: ResolvedQueue
-    sent: bool = False  # and into this one messages are put
+    sent: bool = False  # messages are put into it, too
     notified: bool = True  # buckets send their events to it
 
     @property
@@ -62,7 +62,7 @@ class QueueAccess:
 
     @property
     def settings(self) -> QueueAddress:
-        """With what its URL says."""
+        """The settings, with the options of its URL."""
         return self.where.settings
 
     @property

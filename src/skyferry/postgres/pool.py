@@ -81,7 +81,7 @@ class PostgresPool(Generic[E]):
         return self._pool
 
     async def _connect_pooled(self, *_: object, loop: object = None, **fixed: Any) -> Connection:
-        """As the pool calls it, with the class of connections and of records."""
+        """Connect for the pool, which passes the class of connections and of records."""
         return await self._connect(**fixed)
 
     async def _connect(self, **fixed: Any) -> Connection:

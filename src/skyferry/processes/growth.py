@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GrowthPolicy:
-    """When more processes pay, and how many."""
+    """The conditions under which more processes pay, and their number."""
 
     window: float = 0.15  # seconds of one measurement
     bound: float = 0.9  # cores, at least, that a process uses if its interpreter is the bound

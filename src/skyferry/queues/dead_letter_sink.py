@@ -1,7 +1,7 @@
 """A sink that publishes dead letters to any queue.
 
-The body and the attributes are those of the message that died, so whoever receives from there reads the same event; what
-is added has names of its own, see `ports.letter_attributes`.
+The body and the attributes are those of the message that died, so a consumer reads the same event. Added attributes have
+names of their own: `ports.letter_attributes`.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class KeyFilter:
 def build_filter(include: Sequence[str], exclude: Sequence[str], rules: Sequence[FilterRule] = ()) -> KeyFilter:
     """Return the filter of a command. Raises ValueError with a message for people.
 
-    An exclusion of everything beside inclusions is what they mean anyway: it does not hide them.
+    With inclusions, an exclusion of everything is implied, so it does not hide them.
     """
     hidden = EVERYTHING if include else frozenset()
     refused = [FilterRule(False, _compile_named("--exclude", text)) for text in exclude if text not in hidden]

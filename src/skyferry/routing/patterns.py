@@ -57,7 +57,7 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
 def _folder(part: str) -> str:
     """Return the expression for one part between slashes."""
     if "**" in part:
-        raise ValueError("has ** beside other characters (write **/*.csv, not **.csv)")
+        raise ValueError("has ** next to other characters (write **/*.csv, not **.csv)")
     first, *rest = [_literal(chunk) for chunk in _chunks(part)]
     middle = "".join(f"(?>[^/]*?{chunk})" for chunk in rest[:-1])
     return first + middle + "".join(f"[^/]*{chunk}" for chunk in rest[-1:])

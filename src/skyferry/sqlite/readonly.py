@@ -13,7 +13,7 @@ from skyferry.ports.inspection import LedgerFacts, Wrong
 from skyferry.sqlite.filesystem import find_network_filesystem, is_writable
 
 T = TypeVar("T")
-BESIDE = ("", "-wal", "-shm")  # suffixes of the files of one database
+SUFFIXES = ("", "-wal", "-shm")  # suffixes of the files of one database
 
 
 def connect_readonly(path: Path, *, immutable: bool = False) -> sqlite3.Connection:

@@ -50,9 +50,8 @@ class Opener:
     owner: str = field(default_factory=name_owner)
     env: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     on_unreadable: Callable[[str, str], None] = lambda store, name: None  # called with names that cannot be keys
-    on_special: Callable[[str, str, str], None] = lambda store, path, kind: (
-        None
-    )  # hears of what is no file, nor a folder
+    # called with the store, path and kind of what is neither a file nor a folder
+    on_special: Callable[[str, str, str], None] = lambda store, path, kind: None
     missing: type[BucketNotFound] = BucketNotFound  # raised by local stores whose folder does not exist
     folders: Mapping[str, FolderIdentity] = field(default_factory=dict)  # of stores whose folder no other replaces
     destinations: Mapping[str, KnownDestination] = field(default_factory=dict)  # those that the ledger knows, by store

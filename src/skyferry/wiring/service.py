@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 QUICK_CHECK = 0.005  # seconds between checks for idleness by a command, whose queue is in memory
 FAR = 30.0  # seconds between requests for the depth of a queue at a provider, which may be billed
-BESIDE = 0.125  # of each byte in memory, for its buffers: about 1 MiB for a part of 8 (`bench/memory.py`)
+BUFFERS = 0.125  # of each byte in memory, for its buffers: about 1 MiB for a part of 8 (`bench/memory.py`)
 
 
 class WorkerProcesses(WorkLoop, Protocol):
@@ -311,7 +311,7 @@ def _build_copier(
 
     limits = settings.limits
     parts = PartLimits(limits.part_size, limits.part_concurrency, streamed=limits.multipart_threshold)
-    return Copier(stores, MemoryBudget(limits.memory, BESIDE), ThreadOffload(), clock, parts, same)
+    return Copier(stores, MemoryBudget(limits.memory, BUFFERS), ThreadOffload(), clock, parts, same)
 
 
 def _build_outbox(settings: Settings, opener: Opener, context: EngineContext) -> Outbox | None:

@@ -199,10 +199,10 @@ class LiveView:
         grid = Table.grid(padding=(0, 2))
         last = list(reversed(self._last))[:rows]
         timed = width >= NARROW
-        beside = max((len(seen.word) + cell_len(seen.note) for seen in last), default=0) + (10 if timed else 0) + 4
+        taken = max((len(seen.word) + cell_len(seen.note) for seen in last), default=0) + (10 if timed else 0) + 4
         for seen in last:
             what, note = (
-                _cut_beginning(escape_control(seen.what), width - beside),
+                _cut_beginning(escape_control(seen.what), width - taken),
                 Text(escape_control(seen.note), "dim", no_wrap=True),
             )
             grid.add_row(*([Text(seen.at, "dim")] if timed else []), Text(seen.word, seen.style), what, note)
@@ -245,7 +245,7 @@ def _is_delete(record: Record) -> bool:
 
 
 def _note(record: Record) -> str:
-    """Return the note beside the key."""
+    """Return the note next to the key."""
     if record.event == "transfer.done":
         took = f" in {format_duration(record.duration)}" if record.duration is not None else ""
         return took.strip() if _is_delete(record) else f"{format_size(record.bytes)}{took}"

@@ -36,7 +36,7 @@ class AssumedRole:
 
     @property
     def url(self) -> str:
-        """Of STS."""
+        """The URL of STS."""
         return self.endpoint or sts(self.region)
 
 

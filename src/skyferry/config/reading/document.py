@@ -201,7 +201,7 @@ def _suggest_variable(name: str) -> str:
 
 
 def _suggest_near_variable(name: str) -> str:
-    """The same for a name with slips in its parts, such as `limit_memory`."""
+    """Suggest a name for one with slips in its parts, such as `limit_memory`."""
     from difflib import get_close_matches
 
     sections = {part: found for part, kind in Settings.find_kinds().items() if (found := find_section(kind))}

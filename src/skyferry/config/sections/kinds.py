@@ -253,7 +253,7 @@ class FilePath(Kind):
         return Path(value)
 
     def describe(self, definitions: Schema) -> Schema:
-        """A path."""
+        """Describe a path."""
         return {"format": "path", "type": "string"}
 
 
@@ -268,7 +268,7 @@ class Maybe(Kind):
         return None if value is None else self.inner.read(value)
 
     def describe(self, definitions: Schema) -> Schema:
-        """The same, or null."""
+        """Describe the inner kind, or null."""
         return {"anyOf": [self.inner.describe(definitions), {"type": "null"}]}
 
 

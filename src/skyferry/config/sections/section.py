@@ -59,7 +59,7 @@ class Setting:
 
     @property
     def required(self) -> bool:
-        """It has no default."""
+        """True if it has no default."""
         return self.default is REQUIRED and self.default_factory is None
 
     def make_default(self) -> Any:

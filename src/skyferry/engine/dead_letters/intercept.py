@@ -69,7 +69,7 @@ class InterceptingQueue(QueueDecorator):
         self._ledger, self._reporter = ledger, reporter
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
-        """As in EventQueue. Raises LedgerError too."""
+        """See `EventQueue.receive`. Raises LedgerError, too."""
         messages = await self.inner.receive(limit, wait)
         named = [m for m in messages if m.attributes]
         marked = [m for m in named if any(name.startswith(letter_attributes.PREFIX) for name, _ in m.attributes)]

@@ -22,7 +22,7 @@ from skyferry.ports import Clock, DeadLetter, Ledger
 from skyferry.ports.ledger import Backup, LedgerRecords, LedgerStatus
 from skyferry.sqlite.file import translate_error
 from skyferry.sqlite.owners import find_users, owners_folder
-from skyferry.sqlite.readonly import BESIDE, DurableFile, connect_readonly, find_damage, read_unchanged
+from skyferry.sqlite.readonly import SUFFIXES, DurableFile, connect_readonly, find_damage, read_unchanged
 
 CHECK = "run `skyferry ledger check`"
 BATCH = 100  # letters carried over at once
@@ -132,7 +132,7 @@ def _replace(path: Path, new: Path) -> None:
     from shutil import rmtree  # slow to import, and only a rebuild needs it
 
     at = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    for part in BESIDE:
+    for part in SUFFIXES:
         old = path.with_name(f"{path.name}{part}")
         if old.exists():
             os.rename(old, path.with_name(f"{path.name}.damaged-{at}{part}"))

@@ -14,7 +14,7 @@ from skyferry.ports.ledger import LedgerStatus
 from skyferry.sql.schema_steps import SchemaStep, SchemaVersion, load_history
 from skyferry.sqlite.file import connect, translate_error
 from skyferry.sqlite.owners import OwnerLock, find_users, owners_folder
-from skyferry.sqlite.readonly import BESIDE, read_unchanged
+from skyferry.sqlite.readonly import SUFFIXES, read_unchanged
 from skyferry.sqlite.schema import apply_next_step, list_tables, read_schema_version
 
 HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible)
@@ -78,4 +78,4 @@ def _check_older_programs(db: sqlite3.Connection, step: SchemaStep, path: Path) 
 
 
 def _list_files(path: Path) -> list[Path]:
-    return [part for suffix in BESIDE if (part := path.with_name(f"{path.name}{suffix}")).exists()]
+    return [part for suffix in SUFFIXES if (part := path.with_name(f"{path.name}{suffix}")).exists()]

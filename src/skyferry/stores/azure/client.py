@@ -138,7 +138,7 @@ class AzureClient:
             return answer
         raise translate_error(answer, self.where(key))
 
-    def beside(self, container: str) -> AzureClient:
+    def for_container(self, container: str) -> AzureClient:
         """Return a client of another container of the account, over the same connections."""
         client = copy(self)
         client.root = f"{self.account}/{quote(container)}"
@@ -169,7 +169,7 @@ class AzureClient:
         }
         if request.origin:
             container, key = request.origin
-            headers |= copy_source(credential, self.beside(container).url(key), f"{container}/{key}")
+            headers |= copy_source(credential, self.for_container(container).url(key), f"{container}/{key}")
         headers |= authorization(credential, request.method, url, headers, request.query)
         return await self._http.exchange(
             request.method,

@@ -52,7 +52,7 @@ class AzureCopies:
 
     async def _still_empty(self, source: CopySource, found: ObjectMeta) -> str:
         """Return the MD5 of the empty source. Raise VersionChanged if the source changed."""
-        there = self._client.beside(source.bucket)
+        there = self._client.for_container(source.bucket)
         try:
             answer = await there.send("HEAD", found.key, headers=AzureVersion.parse(found.version).headers)
         except (ObjectNotFound, PreconditionFailed) as changed:

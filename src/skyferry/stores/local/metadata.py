@@ -19,7 +19,7 @@ from skyferry.stores.local.blocking.bucket import BucketFolder
 from skyferry.stores.local.blocking.files import opened, write_all
 
 XATTR = "user.skyferry"
-BESIDE = b'{"beside":true}'  # the attribute of a file whose metadata did not fit into it
+SEPARATE = b'{"beside":true}'  # the attribute of a file whose metadata did not fit into it
 META = "meta"  # the private folder with separate metadata, by version
 _NO_XATTR = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS}
 _TOO_LARGE = {errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT}
@@ -47,12 +47,12 @@ def attach(bucket: BucketFolder, file: int, attributes: Attributes, checksums: C
         if error.errno not in _NO_XATTR | _TOO_LARGE:
             raise
         with suppress(OSError):  # many filesystems support no attribute at all
-            os.setxattr(file, XATTR, BESIDE)
+            os.setxattr(file, XATTR, SEPARATE)
     folder = bucket.own(META)
-    with opened(version_of(stat), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, folder) as beside:
-        write_all(beside, data)
+    with opened(version_of(stat), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, folder) as separate:
+        write_all(separate, data)
         if bucket.durable:
-            os.fsync(beside)
+            os.fsync(separate)
     if bucket.durable:
         os.fsync(folder)
 
@@ -86,7 +86,7 @@ def _carried(bucket: BucketFolder, file: int, stat: os.stat_result) -> bytes:
     try:
         if hasattr(os, "getxattr"):
             data = os.getxattr(file, XATTR)
-            if data != BESIDE:
+            if data != SEPARATE:
                 return data
     except OSError as error:
         if error.errno == errno.ENODATA:
@@ -96,8 +96,8 @@ def _carried(bucket: BucketFolder, file: int, stat: os.stat_result) -> bytes:
     if (folder := bucket.existing(META)) is None:
         return b""
     try:
-        with opened(version_of(stat), os.O_RDONLY, folder) as beside:
-            return os.read(beside, 2**20)
+        with opened(version_of(stat), os.O_RDONLY, folder) as separate:
+            return os.read(separate, 2**20)
     except FileNotFoundError:
         return b""
 

@@ -124,7 +124,7 @@ class S3Client:
         """Name the store and the key, for errors."""
         return self._http.where(key)
 
-    def beside(self, bucket: str) -> S3Client:
+    def for_bucket(self, bucket: str) -> S3Client:
         """Return a client of another bucket at the same endpoint."""
         return S3Client(self.name, bucket, self._credentials, self._options)
 

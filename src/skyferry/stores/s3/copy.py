@@ -98,7 +98,7 @@ class S3Copies:
 
     async def _still_there(self, source: CopySource, found: ObjectMeta) -> None:
         """Raise VersionChanged if the source no longer has that version."""
-        pin, there = S3Version.parse(found.version), self._client.beside(source.bucket)
+        pin, there = S3Version.parse(found.version), self._client.for_bucket(source.bucket)
         try:
             answer = await there.send("HEAD", found.key, query=pin.query, headers=pin.headers, accept=range(300, 500))
         finally:
