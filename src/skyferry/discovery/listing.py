@@ -231,12 +231,13 @@ class ListingSource:
         there = await holds.find(keys if everything else [key for key in keys if key in known], known)
         absent = await self._find_absent(holds, keys)
         copies, unsure = list[PlannedCopy](), list[PlannedCopy]()
+        found.objects += len(page)
         for meta, to in page:
-            found.objects += 1
             found.bytes += meta.size
             verdict = compare(comparison, meta, there.get(to), to in known)
             if verdict == "present":
-                self._count_present(meta)
+                found.present += 1
+                found.present_bytes += meta.size
             elif verdict == "kept":
                 found.kept += 1
             else:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
 from skyferry.errors import SkyferryError
 from skyferry.model import ObjectMeta, ObjectRef, Placement
 from skyferry.ports.ledger.placements import Placements
+from skyferry.ports.listing import PagedListing, read_pages
 from skyferry.tasks.group import TaskGroup
 
 PAGE = 500  # objects in a page, to bound the memory
@@ -20,11 +21,11 @@ DestinationKey = tuple[str, str]  # store and key
 async def paginate(items: AsyncIterator[T], size: int = PAGE) -> AsyncIterator[list[T]]:
     """Yield the items in lists of `size`; only the last may be shorter, and none is empty."""
     page: list[T] = []
-    async for item in items:
-        page.append(item)
-        if len(page) == size:
-            yield page
-            page = []
+    async for more in read_pages(items):
+        page += more
+        while len(page) >= size:
+            yield page[:size]
+            del page[:size]
     if page:
         yield page
 
@@ -81,37 +82,46 @@ class OrderedListing:
     """
 
     def __init__(self, metas: AsyncIterator[ObjectMeta]) -> None:
-        self._metas = metas
+        self._listing, self._pages = metas, read_pages(metas)
+        self._rest: Iterator[ObjectMeta] = iter(())  # of the page
         self._next: ObjectMeta | None = None
         self._begun = False
 
     async def find(self, key: str) -> ObjectMeta | None:
         """Return the object with this key, or None if the listing does not have it at its place."""
-        if not self._begun:
-            self._begun, self._next = True, await anext(self._metas, None)
-        while self._next is not None and self._next.key < key:
-            self._next = await anext(self._metas, None)
-        return self._next if self._next is not None and self._next.key == key else None
+        return (await self.find_all((key,))).get(key)
 
     async def find_all(self, keys: Collection[str]) -> dict[str, ObjectMeta]:
-        """Call `find` for each key, at half the cost. Keys that it does not find are left out."""
+        """Call `find` for each key, at a fraction of the cost. Keys that it does not find are left out."""
         found = dict[str, ObjectMeta]()
-        metas = self._metas
         if keys and not self._begun:
-            self._begun, self._next = True, await anext(metas, None)
+            self._begun, self._next = True, await self._turn()
+        rest, meta = self._rest, self._next
         for key in keys:
-            while self._next is not None and self._next.key < key:
-                self._next = await anext(metas, None)
-            if self._next is not None and self._next.key == key:
-                found[key] = self._next
+            while meta is not None and meta.key < key:
+                meta = next(rest, None)
+                if meta is None:
+                    meta, rest = await self._turn(), self._rest
+            if meta is not None and meta.key == key:
+                found[key] = meta
+        self._next = meta
         return found
+
+    async def _turn(self) -> ObjectMeta | None:
+        """Read the next page that is not empty, and return its first object; None after the last page."""
+        async for page in self._pages:
+            if page:
+                self._rest = iter(page)
+                return next(self._rest)
+        return None
 
     async def close(self) -> None:
         """End the listing early."""
-        await close_iterator(self._metas)
+        await close_iterator(self._listing)
+        await close_iterator(self._pages)
 
 
 async def close_iterator(items: AsyncIterator[object]) -> None:
     """Close an iterator that is not read to its end, at once instead of when it is collected."""
-    if isinstance(items, AsyncGenerator):
+    if isinstance(items, (AsyncGenerator, PagedListing)):
         await items.aclose()

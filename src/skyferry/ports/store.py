@@ -156,7 +156,8 @@ class ObjectStore(Protocol):
         """List objects whose key starts with `prefix` and sorts after `after`; attributes may be empty.
 
         The order is that of `traits.order`; `after` always compares by the bytes of the keys. A listing that is
-        incomplete, or whose pages repeat, MUST raise. Memory is bounded by one page. An object that changes during the
+        incomplete, or whose pages repeat, MUST raise. Memory is bounded by one page: where the provider answers by page, the
+        result SHOULD be a `PagedListing`, which callers read by page (`ports.listing`). An object that changes during the
         listing may or may not be listed; one that does not change is listed once.
         """
 

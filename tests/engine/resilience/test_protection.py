@@ -29,6 +29,8 @@ from skyferry.errors import (
 )
 from skyferry.model import Attributes, Checksums, ObjectMeta, Upload
 from skyferry.ports import ObjectStore
+from skyferry.ports.listing import Pages
+from skyferry.ports.listing import paged as paged_listing
 from skyferry.records import Record
 from skyferry.retry import Backoff
 from skyferry.stores.memory import MemoryProvider, MemoryStore
@@ -229,10 +231,23 @@ def paged(
     return store, protect_store(store, protection)
 
 
-async def test_a_listing_goes_on_after_what_passes() -> None:
+class InPages(Paged):
+    """The same in pages of two."""
+
+    @paged_listing
+    async def list(self, prefix: str = "", after: str = "") -> Pages[ObjectMeta]:
+        until, error = self.plan.pop(0) if self.plan else (len(self.keys), None)
+        for start in range(0, until, 2):
+            yield [ObjectMeta(key, 0, "1", 0.0) for key in self.keys[start : min(start + 2, until)]]
+        if error:
+            raise error
+
+
+@pytest.mark.parametrize("kind", [Paged, InPages])
+async def test_a_listing_goes_on_after_what_passes(kind: type[Paged]) -> None:
     """Each once, whatever the order of the store; as long as it gets further it is tried again."""
     lost = ConnectionLost()
-    _, guarded = paged((0, lost), (2, lost), (1, lost), (3, lost), (3, lost), (3, lost))
+    _, guarded = paged((0, lost), (2, lost), (1, lost), (3, lost), (3, lost), (3, lost), kind=kind)
     assert [found.key async for found in guarded.list()] == ["b", "a", "d", "c"]
 
 
@@ -297,10 +312,11 @@ async def test_a_long_retry_after_is_not_waited_for_in_the_store() -> None:
     assert asked == 1
 
 
-async def test_a_listing_in_another_order_is_noticed_once_and_misses_nothing() -> None:
+@pytest.mark.parametrize("kind", [Paged, InPages])
+async def test_a_listing_in_another_order_is_noticed_once_and_misses_nothing(kind: type[Paged]) -> None:
     """As that of SeaweedFS. A key that comes twice in a row is given once."""
     trace = Trace()
-    store, guarded = paged(trace=trace)
+    store, guarded = paged(trace=trace, kind=kind)
     store.keys = ["a", "a/b", "a/b", "a-b", "b", "a0"]
     for _ in range(2):
         assert [found.key async for found in guarded.list()] == ["a", "a/b", "a-b", "b", "a0"]

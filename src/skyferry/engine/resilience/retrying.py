@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import field, replace
+from operator import lt
 from typing import Any, TypeVar
 
 from skyferry.engine.resilience.circuit_breaker import Breaker
@@ -13,6 +14,7 @@ from skyferry.frozen import dataclass
 from skyferry.model import UNPLAIN, ObjectMeta
 from skyferry.ports import Clock, ObjectData, ObjectStore, Observer, Upload
 from skyferry.ports.decorators import READ, Operation, StoreDecorator
+from skyferry.ports.listing import Pages, paged, read_pages
 from skyferry.records import Record
 from skyferry.retry import Backoff
 
@@ -89,7 +91,8 @@ class RetryingStore(StoreDecorator):
                     raise
             await self._clock.sleep(delay)
 
-    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+    @paged
+    async def list(self, prefix: str = "", after: str = "") -> Pages[ObjectMeta]:
         """After a transient failure, start again and skip to the last key given: not every service sorts as `after` needs.
 
         A key out of order lowers `traits.order`, which is reported once.
@@ -99,15 +102,15 @@ class RetryingStore(StoreDecorator):
         while True:
             skipping = bool(last)
             try:
-                async for found in self.inner.list(prefix, after):
-                    key = found.key
+                async for page in read_pages(self.inner.list(prefix, after)):
                     if skipping:
-                        skipping = key != last
-                    elif key != last:
-                        if key < last:
-                            self._lower_order(last, key)
-                        last, failures.count = key, 0
-                        yield found
+                        keys = [found.key for found in page]
+                        if last not in keys:
+                            continue
+                        skipping, page = False, page[keys.index(last) + 1 :]
+                    if fresh := self._check_order(last, page):
+                        last, failures.count = fresh[-1].key, 0
+                        yield fresh
             except SkyferryError as error:
                 if (delay := self._delay_listing("list", error, failures)) is None:
                     raise
@@ -117,6 +120,20 @@ class RetryingStore(StoreDecorator):
                     raise failed
                 return
             await self._clock.sleep(delay)
+
+    def _check_order(self, last: str, page: Sequence[ObjectMeta]) -> Sequence[ObjectMeta]:
+        """Return the objects behind the key `last` that do not repeat the one before."""
+        keys = [found.key for found in page]
+        if all(map(lt, (last, *keys), keys)):
+            return page
+        fresh = list[ObjectMeta]()
+        for found in page:
+            if found.key != last:
+                if found.key < last:
+                    self._lower_order(last, found.key)
+                fresh.append(found)
+                last = found.key
+        return fresh
 
     def _lower_order(self, before: str, key: str) -> None:
         """Lower the promised order of listings. A caller that merges listings reads the trait again."""

@@ -23,6 +23,7 @@ from skyferry.errors import (
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
 from skyferry.ports import ANY, CopySource, ObjectData, Precondition
 from skyferry.ports.inspection import BucketFacts
+from skyferry.ports.listing import Pages, paged
 from skyferry.stores.azure.change import AzureChanges
 from skyferry.stores.azure.checksums import demand, digest
 from skyferry.stores.azure.client import AzureClient, AzureOptions
@@ -144,12 +145,11 @@ class AzureStore:
         with suppress(ObjectNotFound), translate_absence(when):
             await self._client.send("DELETE", key, headers=_conditions(when))
 
-    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+    @paged
+    async def list(self, prefix: str = "", after: str = "") -> Pages[ObjectMeta]:
         mark = after.encode()
         async for page in self._listing.pages(prefix, after):
-            for found in page:
-                if found.key.encode() > mark:
-                    yield found
+            yield [found for found in page if found.key.encode() > mark] if mark else page
 
     async def inspect(self) -> BucketFacts:
         return await self._inspected()

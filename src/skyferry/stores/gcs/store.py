@@ -38,6 +38,7 @@ from skyferry.model import (
 )
 from skyferry.ports import ANY, CopySource, ObjectData, Precondition
 from skyferry.ports.inspection import BucketFacts
+from skyferry.ports.listing import Pages, paged
 from skyferry.stores.checks import check_key, translate_absence, translate_malformed
 from skyferry.stores.gcs.client import GcsClient, GcsOptions
 from skyferry.stores.gcs.inspection import inspect
@@ -178,11 +179,11 @@ class GcsStore:
             self._check(key)
             await self._client.send("DELETE", self._client.path(key), query=self._conditions(key, when), key=key)
 
-    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+    @paged
+    async def list(self, prefix: str = "", after: str = "") -> Pages[ObjectMeta]:
         query = {"startOffset": after} if after else {}
-        async for item in self._composed.listed(prefix, query):
-            if item["name"] != after and not item["name"].startswith(SCRATCH):
-                yield meta(item)
+        async for items in self._composed.listed(prefix, query).pages:
+            yield [meta(item) for item in items if item["name"] != after and not item["name"].startswith(SCRATCH)]
 
     async def inspect(self) -> BucketFacts:
         return await self._inspected()

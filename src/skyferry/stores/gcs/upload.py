@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from skyferry.crcs import combine_crc32c
 from skyferry.errors import ChecksumMismatch, ObjectNotFound, SkyferryError, StoreError, Unsupported, UploadGone
 from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
+from skyferry.ports.listing import Pages, paged
 from skyferry.stores.checks import translate_malformed
 from skyferry.stores.gcs.client import GcsClient
 from skyferry.stores.gcs.metadata import FIELDS, STANDARD, attributes, meta, resource, to_hex
@@ -122,7 +123,8 @@ class GcsUploads:
                 upload_id = item["name"].removeprefix(SCRATCH)
                 yield Upload(upload_id, key, size, part_size, started_at=meta(item).modified)
 
-    async def listed(self, prefix: str, query: Mapping[str, str] | None = None) -> AsyncIterator[dict[str, Any]]:
+    @paged
+    async def listed(self, prefix: str, query: Mapping[str, str] | None = None) -> Pages[dict[str, Any]]:
         """List object resources by name, including scratch objects."""
         asked = {
             "prefix": prefix,
@@ -140,8 +142,7 @@ class GcsUploads:
                 names = [item["name"] for item in items]
                 if other := next((name for name in names if not name.startswith(prefix)), None):
                     raise outside(other, prefix, self._client.where(""))
-            for item in items:
-                yield item
+            yield items
             if not (token := pages.turn(page.get("nextPageToken", ""), names[0] if names else "")):
                 return
             asked["pageToken"] = token

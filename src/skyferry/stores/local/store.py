@@ -38,6 +38,7 @@ from skyferry.errors import (
 from skyferry.model import Attributes, Checksums, ObjectMeta, Traits
 from skyferry.ports import ANY, CopySource, ObjectData, Part, Precondition, Upload
 from skyferry.ports.inspection import BucketFacts
+from skyferry.ports.listing import Pages, paged
 from skyferry.stores.checks import translate_absence
 from skyferry.stores.local.blocking.bucket import BucketFolder, ExpectedFolder
 from skyferry.stores.local.blocking.files import existing, make_folder, read_range, special
@@ -54,7 +55,7 @@ from skyferry.stores.local.uploads import under_way
 
 T = TypeVar("T")
 Found: TypeAlias = tuple[int, os.stat_result, tuple[int, ...]]  # see `existing`
-PAGE = 500  # objects listed at a time
+PAGE = 512  # objects listed at a time
 ANY_FOLDER = ExpectedFolder()
 SMALL = 256 * 2**10  # bytes that are read or written in a fraction of a millisecond
 
@@ -166,7 +167,8 @@ class LocalStore:
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         await self._do(0, self._steps(key, self._writer.delete, key, when))
 
-    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+    @paged
+    async def list(self, prefix: str = "", after: str = "") -> Pages[ObjectMeta]:
         unreadable: list[str] = []
         special: list[tuple[str, str]] = []
         listeners = Listeners(unreadable.append, lambda path, kind: special.append((path, kind)))
@@ -176,8 +178,7 @@ class LocalStore:
             page = await self._do(0, self._steps(prefix, stepless(_next), found))
             while special:
                 self._on_special(*special.pop(0))
-            for meta in page:
-                yield meta
+            yield page
             while unreadable:
                 self._on_unreadable(unreadable.pop())
             more = bool(page)

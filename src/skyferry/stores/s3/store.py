@@ -22,6 +22,7 @@ from skyferry.errors import (
 from skyferry.model import Attributes, Checksums, ObjectMeta
 from skyferry.ports import ANY, CopySource, ObjectData, Part, Precondition, Upload
 from skyferry.ports.inspection import BucketFacts
+from skyferry.ports.listing import Pages, paged
 from skyferry.stores.checks import OTHER_SERVER, check_key, translate_absence
 from skyferry.stores.paging import PageGuard, outside
 from skyferry.stores.s3.client import S3Client, S3Options
@@ -160,20 +161,20 @@ class S3Store:
             await self._client.send("DELETE", key, headers=_replacement(when))
         return None
 
-    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+    @paged
+    async def list(self, prefix: str = "", after: str = "") -> Pages[ObjectMeta]:
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
         if self._service.ordered:  # in another order, `start-after` would skip keys
             query["start-after"] = after
         pages, more = PageGuard(self.name), True
         while more:
             page = parse_listing((await self._client.send("GET", query={k: v for k, v in query.items() if v})).body)
-            first = ""
-            for found in parse_objects(page):
-                first = first or found.key
+            objects = [*parse_objects(page)]
+            for found in objects:
                 if not found.key.startswith(prefix):
                     raise outside(found.key, prefix, self.name)
-                if found.key > after:
-                    yield found
+            yield [found for found in objects if found.key > after] if after else objects
+            first = objects[0].key if objects else ""
             token = pages.turn(next_marker(page, "NextContinuationToken", self.name), first)
             query["continuation-token"], more = token, bool(token)
 
