@@ -37,6 +37,11 @@ async def test_placements_are_found_with_one_query_for_each_store() -> None:
             queries.append((store, list(keys)))
             return [placement(key) if key != "b" else None for key in keys]
 
+        async def find_current(
+            self, store: str, source: ObjectRef, listed: Sequence[tuple[ObjectMeta, str]]
+        ) -> set[str]:
+            raise NotImplementedError
+
         def list_placements(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
             raise NotImplementedError
 

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import suppress
 from operator import lt
 
-from skyferry.discovery.selection import CopySelection, Wildcard, compare, was_written_since
+from skyferry.discovery.selection import CopySelection, Wildcard, compare
 from skyferry.errors import ConfigError, InvalidKey, ObjectNotFound, SkyferryError
 from skyferry.events.fields import validate_key
 from skyferry.frozen import dataclass
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef
 from skyferry.ports import Clock, EventQueue, ObjectStore, Outgoing, Placements
-from skyferry.ports.joins import OrderedListing, close_iterator, has_copy, map_keys, paginate
+from skyferry.ports.joins import OrderedListing, close_iterator, map_keys, paginate
 
 ListedObject = tuple[ObjectMeta, str]  # an object of the source, and the key of its destination
 PAGE = 512  # objects per query of the ledger, which reads rows by powers of two
@@ -221,12 +221,7 @@ class ListingSource:
         """Return the copies to make of a page of objects, and count the others."""
         comparison, found, source = self._selection.comparison, self.found, self._ends.source
         keys = [to for _, to in page]
-        placed = await self._ports.ledger.get_placements(self._ports.destination.name, keys)
-        known = {
-            to
-            for (meta, to), copy in zip(page, placed, strict=True)
-            if has_copy(copy, source, meta.version, key=meta.key) and not was_written_since(copy, meta.position)
-        }
+        known = await self._ports.ledger.find_current(self._ports.destination.name, source, page)
         everything = comparison != "ledger" or self._ports.preview is not None
         there = await holds.find(keys if everything else [key for key in keys if key in known], known)
         absent = await self._find_absent(holds, keys)

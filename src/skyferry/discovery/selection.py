@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 from skyferry.frozen import dataclass
-from skyferry.model import ObjectMeta, Placement, Position
+from skyferry.model import ObjectMeta
 
 # ledger: the copy that the ledger remembers, with its size. existing: any object. newer: the remembered copy, or one modified
 # after the source. size: an object of equal size. checksum: an object of equal content.
@@ -46,15 +46,3 @@ def compare(comparison: Comparison, source: ObjectMeta, there: ObjectMeta | None
     if comparison == "checksum" and same:
         return "read"
     return "present" if same and (known or comparison == "size") else "copy"
-
-
-def was_written_since(copy: Placement | None, now: Position | None) -> bool:
-    """Return True if the source was written after a copy, also with the same bytes.
-
-    A listing may give the time that a read gave in whole seconds with a fraction.
-    """
-    for seen in copy.positions if copy and now else ():
-        if now and seen.scheme == now.scheme and seen.value < now.value:
-            whole = not now.exact and seen.value.endswith("0" * 9)
-            return not whole or seen.value[:-9] < now.value[:-9]
-    return False

@@ -15,6 +15,7 @@ from skyferry.model import (
     Change,
     Checksums,
     Failure,
+    ObjectMeta,
     ObjectRef,
     Part,
     Placement,
@@ -27,7 +28,7 @@ from skyferry.model import (
     Transfer,
     Upload,
 )
-from skyferry.ports import DeadLetter, Heartbeat, Refusal, TransferRow, WorkerState
+from skyferry.ports import DeadLetter, Heartbeat, Refusal, TransferRow, WorkerState, joins
 
 STATES = (
     State.CLAIMED,
@@ -148,6 +149,22 @@ def build_placement(store: str, key: str, fields: list[Any]) -> Placement:
     source, deleted, positions, *rest = fields
     seen = tuple([Position.parse(text) for text in positions]) if len(rest) > 4 else ()
     return Placement(store, key, unpack_ref(source), deleted, seen, *rest)
+
+
+def is_current(store: str, key: str, fields: list[Any], source: ObjectRef, meta: ObjectMeta) -> bool:
+    """Call `joins.is_current` for a placement of decoded JSON. If all fields are equal, no placement is built."""
+    ref, deleted, positions = fields[0], fields[1], fields[2]
+    position = meta.position
+    if (
+        ref[4] == meta.version
+        and ref[2] == meta.key
+        and ref[1] == source.bucket
+        and ref[0] == source.provider
+        and (len(ref) == 5 or ref[5] == source.account)
+        and (position is None or positions == [f"{position.scheme}:{position.value}"])
+    ):
+        return not deleted
+    return joins.is_current(build_placement(store, key, fields), source, meta)
 
 
 def pack_failure(f: Failure) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from skyferry.errors import SkyferryError
-from skyferry.model import ObjectMeta, ObjectRef, Placement
+from skyferry.model import ObjectMeta, ObjectRef, Placement, Position
 from skyferry.ports.ledger.placements import Placements
 from skyferry.ports.listing import PagedListing, read_pages
 from skyferry.tasks.group import TaskGroup
@@ -57,6 +57,31 @@ def has_copy(
         return False
     copied = placement.source.version
     return copied == version or (version.startswith('"') and version in copied)
+
+
+def was_written_since(copy: Placement | None, now: Position | None) -> bool:
+    """Return True if the source was written after a copy, also with the same bytes.
+
+    A listing may give the time that a read gave in whole seconds with a fraction.
+    """
+    for seen in copy.positions if copy and now else ():
+        if now and seen.scheme == now.scheme and seen.value < now.value:
+            whole = not now.exact and seen.value.endswith("0" * 9)
+            return not whole or seen.value[:-9] < now.value[:-9]
+    return False
+
+
+def is_current(placement: Placement | None, source: ObjectRef, meta: ObjectMeta) -> bool:
+    """Return True if a destination key has a copy of this version of an object, which was not written since."""
+    return has_copy(placement, source, meta.version, key=meta.key) and not was_written_since(placement, meta.position)
+
+
+def select_current(
+    placements: Iterable[Placement | None], source: ObjectRef, listed: Sequence[tuple[ObjectMeta, str]]
+) -> set[str]:
+    """Return the destination keys of the listed objects of which a copy is current. The placements are those of these keys."""
+    pairs = zip(listed, placements, strict=True)
+    return {to for (meta, to), placement in pairs if is_current(placement, source, meta)}
 
 
 async def map_keys(keys: Iterable[str], look: Callable[[str], Awaitable[T]]) -> list[T]:

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from skyferry.ledgers.filters import matches_transfer
 from skyferry.ledgers.memory.state import LedgerPart, take_page
-from skyferry.model import Placement, State
+from skyferry.model import ObjectMeta, ObjectRef, Placement, State
 from skyferry.ports import Filter, Page, TransferRow
+from skyferry.ports.joins import select_current
 
 
 class MemoryQueries(LedgerPart):
@@ -40,6 +41,9 @@ class MemoryQueries(LedgerPart):
     async def get_placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
         await self._step()
         return [self._state.placements.get((store, key)) for key in keys]
+
+    async def find_current(self, store: str, source: ObjectRef, listed: Sequence[tuple[ObjectMeta, str]]) -> set[str]:
+        return select_current(await self.get_placements(store, [key for _, key in listed]), source, listed)
 
     async def list_placements(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
         await self._step()

@@ -15,8 +15,9 @@ from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.ledgers.postgres.conditions import SqlConditions, above, decode_key, encode_key, to_ticks
 from skyferry.ledgers.postgres.database import LedgerDatabase, LedgerSession
-from skyferry.model import Failure, Placement, State
+from skyferry.model import Failure, ObjectMeta, ObjectRef, Placement, State
 from skyferry.ports import Filter, Page, TransferRow
+from skyferry.ports.joins import select_current
 from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "queries.sql")
@@ -70,6 +71,9 @@ class PostgresQueries:
             codec.unpack_placement(store, key, found[packed]) if packed in found else None
             for key, packed in zip(keys, wanted, strict=True)
         ]
+
+    async def find_current(self, store: str, source: ObjectRef, listed: Sequence[tuple[ObjectMeta, str]]) -> set[str]:
+        return select_current(await self.get_placements(store, [key for _, key in listed]), source, listed)
 
     async def list_placements(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
         start, more = encode_key(after), True

@@ -11,8 +11,9 @@ from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.ledgers.redis.database import RedisDatabase
 from skyferry.ledgers.redis.records import NONE, decode_key, encode_key, name_place, parse_placement
-from skyferry.model import Failure, Placement, State
+from skyferry.model import Failure, ObjectMeta, ObjectRef, Placement, State
 from skyferry.ports import Filter, Page, TransferRow
+from skyferry.ports.joins import select_current
 
 LOOK = 1000  # records of a state that a script looks at; 200 of each of all states
 FEW = 2000  # keys that may be looked up one by one
@@ -74,6 +75,9 @@ class RedisQueries:
         names = [name_place(store, key) for key in keys]
         found = await self._db.send("queries.placements", names)
         return [parse_placement(name, packed) for name, packed in zip(names, found, strict=True)]
+
+    async def find_current(self, store: str, source: ObjectRef, listed: Sequence[tuple[ObjectMeta, str]]) -> set[str]:
+        return select_current(await self.get_placements(store, [key for _, key in listed]), source, listed)
 
     async def list_placements(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
         key, ended = encode_key(after), 0

@@ -15,7 +15,7 @@ import orjson
 
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES, pack_json
-from skyferry.model import Placement, State
+from skyferry.model import ObjectMeta, ObjectRef, Placement, State
 from skyferry.ports import Clock, Filter, Page, TransferRow
 from skyferry.sql import load_statements
 from skyferry.sqlite.file import SqliteFile
@@ -57,6 +57,17 @@ class SqliteQueries:
         def operation(db: sqlite3.Connection) -> list[Placement | None]:
             pairs = zip(keys, read_rows(db, SQL["placements"], rows), strict=True)
             return [codec.build_placement(store, key, fields) if fields else None for key, fields in pairs]
+
+        return await self._file.read(operation)
+
+    async def find_current(self, store: str, source: ObjectRef, listed: Sequence[tuple[ObjectMeta, str]]) -> set[str]:
+        rows = [(key, store) for _, key in listed]
+
+        def operation(db: sqlite3.Connection) -> set[str]:
+            pairs = zip(listed, read_rows(db, SQL["placements"], rows), strict=True)
+            return {
+                key for (meta, key), fields in pairs if fields and codec.is_current(store, key, fields, source, meta)
+            }
 
         return await self._file.read(operation)
 

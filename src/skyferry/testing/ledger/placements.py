@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from skyferry.model import Transfer
+from skyferry.model import ObjectMeta, Position, Transfer
 from skyferry.ports import Ledger, Settlement
 from skyferry.testing.ledger.harness import LedgerCases, claim, done, settle, transfer
 
@@ -28,6 +28,31 @@ class PlacementCases(LedgerCases):
         ]
         assert [placed.key async for placed in one.list_placements("to", "other")] == ["foreign"]
         assert [placed.key async for placed in one.list_placements("from", "source")] == []
+
+    async def test_current_copies_are_found(self, one: Ledger) -> None:
+        """Of the listed version, from the same key and bucket, unless the source was written since."""
+        source = replace(T.source, key="", version="")
+        for key in ("same", "older", "rewritten", "elsewhere"):
+            (held,) = await claim(one, transfer(key, key, T.source.key))
+            seen = replace(done(held).placement, positions=(Position.at(7),))
+            assert await settle(one, held, replace(done(held), placement=seen))
+        await self._done(one, transfer("gone", "gone", T.source.key), deleted=True)
+
+        def listed(version: str = "s1", at: int = 7, of: str = T.source.key) -> ObjectMeta:
+            return ObjectMeta(of, 1, version, 0.0, Position.at(at))
+
+        page = [
+            (listed(), "same"),
+            (listed(version="another"), "older"),
+            (listed(at=8), "rewritten"),
+            (listed(of="another"), "elsewhere"),
+            (listed(), "gone"),
+            (listed(), "never"),
+        ]
+        assert await one.find_current("to", source, page) == {"same"}
+        assert await one.find_current("from", source, page) == set()
+        assert await one.find_current("to", replace(source, bucket="another"), page) == set()
+        assert await one.find_current("to", source, []) == set()
 
     async def _done(self, ledger: Ledger, t: Transfer, *, deleted: bool = False) -> None:
         (held,) = await claim(ledger, t)
