@@ -174,14 +174,14 @@ class ListingSource:
         holds = _DestinationListing(self._ports.destination, to)
         try:
             async for metas in self._pages(prefix):
-                await self._send(list(self._select(metas, prefix, to, wildcard)), holds)
+                await self._send(self._select(metas, prefix, to, wildcard), holds)
         finally:
             await holds.close()
 
     def _select(
         self, metas: Sequence[ObjectMeta], prefix: str, start: str, wildcard: Wildcard | None
-    ) -> Iterator[ListedObject]:
-        takes, length = self._selection.takes, len(prefix)
+    ) -> list[ListedObject]:
+        takes, length, selected = self._selection.takes, len(prefix), list[ListedObject]()
         for meta in metas:
             relative = meta.key[length:]
             if wildcard and not wildcard.takes(relative):
@@ -191,9 +191,10 @@ class ListingSource:
                 self.found.objects += 1
                 self.found.present += 1
             elif takes(relative):
-                yield meta, to
+                selected.append((meta, to))
             else:
                 self.found.excluded += 1
+        return selected
 
     async def _pages(self, prefix: str) -> AsyncIterator[list[ObjectMeta]]:
         if self._selection.keys is not None:
@@ -310,6 +311,8 @@ class _DestinationListing:
         ascending = self._store.traits.order == "bytes" and all(map(lt, (self._last, *keys), keys))
         self._last = keys[-1] if keys else self._last
         found = await self._listing.find_all(keys)
+        if len(found) == len(keys):
+            return found
         missing = [key for key in dict.fromkeys(keys) if key not in found and (not ascending or key in expected)]
         return found | await _find_objects(self._store, missing) if missing else found
 
