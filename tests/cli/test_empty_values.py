@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         ("deletes", "approve", ""),
         ("run", "--until-idle", "--workspace", ""),
         ("status", "--config", ""),
+        ("explain", ""),
+        ("ledger", "backup", ""),
         ("copy", "in", "out", "--files-from", ""),
     ],
     ids=" ".join,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,22 @@ def test_a_reader_that_went_away_is_reported_as_such(broken: int) -> None:
     with pytest.raises(OutputLost) as caught:
         TolerantStream(broken, lossy=False).write(b"x")
     assert caught.value.broken
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_without_a_character_shows_its_number(encoding: str, tmp_path: Path) -> None:
+    """Rather than end a command at its output. JSON stays JSON."""
+    (tmp_path / "é✓🚢").write_bytes(b"x")
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C.UTF-8"}
+
+    def run(*command: str) -> str:
+        return subprocess.check_output([sys.executable, "-m", "skyferry", *command], cwd=tmp_path, env=env).decode(
+            encoding
+        )
+
+    shown = {"ascii": r"\u00e9\u2713\ud83d\udea2", "latin-1": r"é\u2713\ud83d\udea2"}.get(encoding, "é✓🚢")
+    assert shown in run("ls", ".")
+    assert json.loads(run("head", "é✓🚢", "--json"))["key"] == "é✓🚢"
 
 
 def test_a_stream_whose_lines_may_be_lost_never_fails(full: int, broken: int) -> None:

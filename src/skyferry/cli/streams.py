@@ -6,6 +6,7 @@ Standard error never fails. Standard output fails a command with `OutputLost`, b
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import select
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.1  # seconds to wait once for a slow reader; after that it must be ready
 ROOM = select.PIPE_BUF  # bytes that a ready pipe accepts without waiting
+ESCAPED = "skyferry.escaped"  # name of the handler of characters that the encoding of the terminal lacks
 
 
 class OutputLost(Exception):
@@ -77,6 +79,7 @@ class TolerantStream(io.RawIOBase):
 
 def install_streams() -> None:
     """Replace the standard streams by tolerant ones. Opens closed descriptors, so that other files do not get their numbers."""
+    codecs.register_error(ESCAPED, _escape_characters)
     for number in range(3):
         try:
             os.fstat(number)
@@ -112,7 +115,15 @@ def _wrap_descriptor(number: int, old: io.TextIOWrapper | None, *, lossy: bool) 
         if old is not None:
             old.flush()
     raw = TolerantStream(number, lossy=lossy)
-    encoding, errors = (old.encoding, old.errors) if old else ("utf-8", "backslashreplace")
+    encoding = old.encoding if old else "utf-8"
     return io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding, errors, line_buffering=raw.isatty() or lossy, write_through=lossy
+        io.BufferedWriter(raw), encoding, ESCAPED, line_buffering=raw.isatty() or lossy, write_through=lossy
     )
+
+
+def _escape_characters(error: UnicodeError) -> tuple[str, int]:
+    r"""Write characters that cannot be encoded as `\u2713`, which JSON reads as well, rather than fail a command at its output."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4)), error.end

@@ -65,11 +65,7 @@ class Url(Generic[R]):
             raise ValueError(f"{show_url(text[1:-1])} is in quotes that are part of it: remove them")
         scheme, colon, rest = text.partition("://")
         if not colon or scheme not in cls.schemes:
-            from difflib import get_close_matches
-
-            close = get_close_matches(scheme.strip(), cls.schemes, 1, cutoff=0.7) if colon else []
-            forms = " or ".join(cls.schemes[name].form for name in close or cls.schemes)
-            raise ValueError(f"{show_url(text)!r} is not a known {cls.kind} URL: use {forms}")
+            raise ValueError(f"{show_url(text)!r} is not a known {cls.kind} URL: use {cls._suggest_forms(text)}")
         known = cls.schemes[scheme]
         if not known.path and text != text.strip():
             raise ValueError(f"{show_url(text)!r} has spaces around it: remove them")
@@ -87,6 +83,7 @@ class Url(Generic[R]):
                 raise ValueError(
                     f"{show_url(text)!r} names more than {known.form}; put a prefix into the filter of a route"
                 )
+            _reject_strange(text, location, known)
         options, renamed = dict[str, str](), []
         for written, value in parse_qsl(query, keep_blank_values=True):
             name = URL_OPTIONS.get(written, written)
@@ -98,6 +95,21 @@ class Url(Generic[R]):
                 raise ValueError(f"{renamed[0]!r} is the old name of the option {name!r}, which is given as well")
             options[name] = value
         return cls(scheme, location, MappingProxyType(options), tuple(renamed))
+
+    @classmethod
+    def _suggest_forms(cls, text: str) -> str:
+        """Return the forms of URLs that `text` may have meant: those of a similar scheme, else all."""
+        from difflib import get_close_matches
+
+        name, colon, _ = text.strip().lower().partition(":")
+        close = get_close_matches(name, cls.schemes, 1, cutoff=0.7) if colon else []
+        forms = [cls.schemes[each].form for each in close or cls.schemes]
+        if not colon and text.strip() and cls.kind == "store":
+            forms = [
+                f"file://{show_url(text)} for a folder",
+                *(form for form in forms if form != cls.schemes["file"].form),
+            ]
+        return " or ".join(forms)
 
     @property
     def known(self) -> R:
@@ -251,6 +263,13 @@ def _reject_credentials(cloud: str, scheme: str, rest: str) -> None:
         reject_password(rest)
     elif "@" in unquote(rest.partition("?")[0]) or has_password(rest):
         raise ValueError(f"{scheme}:// must not contain credentials; configure `identity` instead")
+
+
+def _reject_strange(text: str, location: str, known: Scheme) -> None:
+    """Raise ValueError for a letter that no cloud has in such a name: it may look like one that the name has."""
+    if known.cloud not in ("", "server") and not location.isascii():
+        strange = next(character for character in location if not character.isascii())
+        raise ValueError(f"{show_url(text)!r} has {strange!r} ({ascii(strange)[1:-1]}), which no such name has")
 
 
 def show_url(text: str) -> str:

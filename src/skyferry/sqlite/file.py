@@ -341,7 +341,7 @@ def translate_error(problem: Exception, kind: type[SkyferryError], path: Path) -
         hint = _HINTS.get(_SAME.get(problem.errno or 0, 0), "")
     else:
         text = f"a stored value cannot be decoded: {type(problem).__name__}: {problem}"
-    if path.is_dir():
+    if os.path.isdir(path):  # False, too, where this user may not look
         text, hint = "it is a folder, not a file", "name a file in it in the URL"
     error = kind(text, where=str(path), hint=hint)
     error.__cause__ = problem

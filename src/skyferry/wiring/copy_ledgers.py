@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -86,7 +87,7 @@ def open_ledger(file: Path) -> CopyLedger:
 
 def open_snapshot(file: Path, folder: Path) -> CopyLedger | None:
     """Open a copy in `folder` of the ledger, which stays as it is; None if there is none. Raises LedgerError."""
-    if not file.exists():
+    if not os.path.exists(file):  # False, too, where this user may not look
         return None
     snapshot = folder / file.name
     try:

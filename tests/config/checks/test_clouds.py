@@ -31,6 +31,11 @@ def checked(tmp_path: Path, cloud: dict[str, Any] | str, **more: Any) -> Checked
     [
         ("s3://b?endpoint=http://minio.example.org", "stores.cloud.url", "without TLS"),
         ({"url": "s3://b", "endpoint": "http://10.0.0.1:9000"}, "stores.cloud.endpoint", "without TLS"),
+        (
+            {"url": "s3://b", "identity": {"endpoint": "http://[::1"}},
+            "stores.cloud.identity.endpoint",
+            "is not the URL of a server",
+        ),
         ({"url": "s3://b", "endpoint": "minio:9000"}, "stores.cloud.endpoint", "is not the URL of a server"),
         (
             {"url": "s3://b", "endpoint": "https://me:hunter2@minio"},

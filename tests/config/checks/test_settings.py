@@ -79,6 +79,7 @@ def minio(**given: Any) -> dict[str, Any]:
             "the store is in the memory",
         ),
         ({"server": {"listen": "8080"}}, "server.listen", "not HOST:PORT"),
+        ({"server": {"listen": "http://127.0.0.1:8080"}}, "server.listen", "not HOST:PORT"),
         ({"server": {"listen": "127.0.0.1:99999"}}, "server.listen", "not HOST:PORT"),
         ({"server": {"listen": "0.0.0.0:80"}}, "server.listen", "there is no token"),
         ({"server": {"listen": "example.org:80"}}, "server.listen", "there is no token"),

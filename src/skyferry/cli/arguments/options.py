@@ -100,7 +100,7 @@ def parse_processes(text: str, limits: LimitSettings) -> int:
     return count
 
 
-def parse_moment(text: str) -> float | None:
+def parse_moment(text: str, option: str) -> float | None:
     """Return seconds since 1970 for "2026-11-23T12:00:00Z" (in the local zone if it names none) or for "2h" ago; None for ""."""
     import time
     from datetime import datetime
@@ -116,14 +116,14 @@ def parse_moment(text: str) -> float | None:
     try:
         return time.time() - float(str(parse_duration(text)))
     except ValueError as error:
-        raise click.BadParameter(f"{text!r} is neither a time nor a duration such as 30m or 2h") from error
+        raise click.BadParameter(f"{option}: {text!r} is neither a time nor a duration such as 30m or 2h") from error
 
 
-def parse_span(text: str) -> float:
+def parse_span(text: str, option: str) -> float:
     """Return the seconds of a duration such as "5m"."""
     from skyferry.config.units import parse_duration
 
     try:
         return float(str(parse_duration(text)))
     except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not a duration such as 30s, 5m or 1h") from error
+        raise click.BadParameter(f"{option}: {text!r} is not a duration such as 30s, 5m or 1h") from error

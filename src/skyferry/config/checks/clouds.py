@@ -136,7 +136,10 @@ def check_endpoint(url: str, allow_http: bool, place: Place, document: Document)
     """Report an endpoint without TLS, or with credentials in it."""
     if not url:
         return
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a [ without its ]
+        parts = urlsplit("")
     if parts.username or parts.password:
         document.fault(place, "the endpoint must not contain credentials", "Configure `identity` instead.")
     elif parts.scheme not in ("https", "http") or not parts.hostname:

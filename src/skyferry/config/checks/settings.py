@@ -210,7 +210,7 @@ def _folders(valid: ValidDocument) -> Iterator[tuple[str, Path]]:
 def _server(server: ServerSettings, document: Document) -> None:
     place = ("server", "listen")
     host, colon, port = server.listen.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    if not colon or not host or "/" in host or not port.isdecimal() or int(port) > 65535:
         document.fault(place, f"{server.listen!r} is not HOST:PORT", "Use 127.0.0.1:8080 or [::1]:8080, for example.")
     elif not is_loopback(host) and not (server.token or server.token_file):
         hint = "Set SKYFERRY_SERVER__TOKEN or server.token_file, or listen on 127.0.0.1."

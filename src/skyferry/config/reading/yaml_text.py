@@ -83,6 +83,9 @@ class _Builder:
             self._open.discard(id(node))
 
     def _scalar(self, node: yaml.ScalarNode) -> object:
+        if any("\ud800" <= character <= "\udfff" for character in node.value):
+            problem = f"{node.value[:20]!a} has half of a character, which no text has"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         try:
             return self._loader.construct_object(node)
         except ValueError as error:  # it looks like a date or a number, such as 2026-02-31

@@ -112,9 +112,9 @@ class Flag(Kind):
         if isinstance(value, int | float) and value in (0, 1):
             return bool(value)
         if not isinstance(value, str | int):
-            raise expect("a boolean", value)
+            raise expect("true or false", value)
         if (found := _BOOLS.get(str(value).lower())) is None:
-            raise expect("a boolean, unable to interpret input", value)
+            raise expect("true or false", value)
         return found
 
     def describe(self, definitions: Schema) -> Schema:
@@ -133,8 +133,10 @@ class Number(Kind):
             raise expect("a number", value)
         try:
             return float(_check_ascii(value))
+        except OverflowError:
+            raise WrongValue("is too large") from None
         except ValueError:
-            raise expect("a number, unable to parse string as a number", value) from None
+            raise expect("a number", value) from None
 
     def describe(self, definitions: Schema) -> Schema:
         """A number."""
@@ -153,11 +155,11 @@ class WholeNumber(Kind):
         if isinstance(value, float) and not math.isfinite(value):
             raise expect("a finite number", value)
         if isinstance(value, float) and not value.is_integer():
-            raise expect("an integer, got a number with a fractional part", value)
+            raise expect("an integer", value)
         try:
             return int(_ZEROS.sub("", _check_ascii(value)) if isinstance(value, str) else value)
         except ValueError:
-            raise expect("an integer, unable to parse string as an integer", value) from None
+            raise expect("an integer", value) from None
 
     def describe(self, definitions: Schema) -> Schema:
         """A whole number."""
@@ -250,6 +252,10 @@ class FilePath(Kind):
             raise expect("a path", value)
         if unreplaced := find_unreplaced(os.fspath(value), path=True):
             raise WrongValue(f"has {unreplaced}", "Write the whole path.")
+        if not os.fspath(value):
+            raise WrongValue("is empty", "Name a path, such as . for the current folder, or leave the setting out.")
+        if "\0" in os.fspath(value):
+            raise WrongValue("has the character U+0000, which no path has", "Remove it.")
         return Path(value)
 
     def describe(self, definitions: Schema) -> Schema:

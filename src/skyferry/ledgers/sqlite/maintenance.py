@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -161,10 +162,9 @@ def _back_up(path: Path, target: Path) -> Backup:
     if target.is_dir():
         target /= f"{path.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
     part = target.with_name(f"{target.name}.part")
-    part.unlink(missing_ok=True)
+    _create_private(part)
     try:
         with closing(connect_readonly(path)) as db, closing(sqlite3.connect(part, isolation_level=None)) as copy:
-            part.chmod(0o600)
             db.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a -wal beside it
             forget_processes(copy)
@@ -177,9 +177,26 @@ def _back_up(path: Path, target: Path) -> Backup:
     except FileExistsError as error:
         raise SkyferryError("the file exists", where=str(target), hint="choose another name") from error
     except (sqlite3.Error, OSError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC or "SQLITE_FULL" in getattr(error, "sqlite_errorname", ""):
+            hint = "free some disk space, or choose another folder"
+            raise SkyferryError("No space left on device", where=str(target), hint=hint) from error
         raise LedgerError(f"it cannot be copied: {error}", where=str(path), hint=CHECK) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _create_private(file: Path) -> None:
+    """Create an empty file. Raises SkyferryError if the folder does not accept it: that is no fault of the ledger."""
+    try:
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600)
+    except FileNotFoundError as error:
+        hint = "create it, or choose another folder"
+        raise SkyferryError("the folder does not exist", where=str(file.parent), hint=hint) from error
+    except OSError as error:
+        message = f"no file can be created in the folder: {error.strerror}"
+        hint = "choose another folder, or change its permissions"
+        raise SkyferryError(message, where=str(file.parent), hint=hint) from error
 
 
 def _salvage(path: Path) -> Iterator[DeadLetter]:

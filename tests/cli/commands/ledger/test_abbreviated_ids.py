@@ -29,4 +29,6 @@ def test_an_ambiguous_beginning_lists_the_candidates(filled: Cli) -> None:
 
 def test_an_unknown_beginning_does_not_exist(filled: Cli) -> None:
     assert filled("transfers", "ffff").code == 1
-    assert filled("dead-letters", "redrive", "ffff").out == "0 dead letters redriven\n"
+    result = filled("dead-letters", "redrive", "ffff")
+    assert (result.code, result.out) == (1, "0 dead letters redriven\n")
+    assert result.err == "error: no dead letter is selected (`skyferry dead-letters list` shows what there is)\n"

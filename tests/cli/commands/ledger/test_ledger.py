@@ -7,7 +7,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.ledgers.sqlite.test_damage import scratch, written
@@ -113,6 +113,31 @@ def test_a_backup_is_whole_and_private_and_replaces_nothing(filled: Cli) -> None
     assert filled("ledger", "check").code == 0
     assert filled("ledger", "backup", ".").code == 0
     assert len(list(Path().glob("ledger-*.db"))) == 1
+
+
+def test_a_backup_that_has_no_place_blames_the_place(filled: Cli) -> None:
+    Path("file").touch()
+    places = {"missing/": "missing/: the folder does not exist", "missing/a.db": "missing: the folder does not exist"}
+    for target, said in (places | {"file/a.db": "file: ", "/proc/a.db": "/proc: "}).items():
+        result = filled("ledger", "backup", target)
+        assert (result.code, result.err.startswith(f"error: {said}")) == (1, True), result.err
+        assert not Path("missing").exists()
+
+
+def test_a_backup_to_a_full_disk_leaves_nothing(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def connect_small(file: str | Path, **options: Any) -> sqlite3.Connection:
+        db: sqlite3.Connection = connect(file, **options)
+        if str(file).endswith(".part"):
+            db.execute("PRAGMA max_page_count = 2")
+        return db
+
+    monkeypatch.setattr("skyferry.ledgers.sqlite.maintenance.sqlite3.connect", connect_small)
+    result = filled("ledger", "backup", "copy.db")
+    assert result.code == 1
+    assert result.err.startswith("error: copy.db: No space left on device (free some disk space")
+    assert not list(Path().glob("copy.db*"))
 
 
 def test_a_lost_ledger_is_made_again_and_forgets_no_delete(cli: Cli) -> None:

@@ -46,6 +46,17 @@ def test_without_a_writable_state_folder_it_copies_all_the_same(
     assert "warning: this copy is not remembered: " in result.err
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_with_a_state_folder_that_cannot_be_looked_at_it_copies_all_the_same(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, more: list[str]
+) -> None:
+    """As with the home folder of another user after `sudo -u`. A name that is too long fails in the same way for all users."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ("x" * 300)))
+    result = cli("copy", "in", "out", *more)
+    assert result.code == 0, result.err
+    assert Path("out").exists() is not bool(more)
+
+
 def test_a_relative_state_folder_is_ignored(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "here")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

@@ -22,7 +22,6 @@ from skyferry.cli.commands.ledger.selection import (
     report_count,
     require_selection,
 )
-from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.parameters import Argument, Option, build_group, format_command
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
@@ -138,7 +137,7 @@ def redrive(
     where = options.select(None, reason)
     require_selection(ids, all_, where != Filter())
     count = query_ledger(at, lambda ledger: _redrive(ledger, where, ids))
-    report_count(count, "dead letter", "redriven", json)
+    report_count(count, "dead letter", "redriven", json, "dead-letters list")
 
 
 def discard(
@@ -162,7 +161,7 @@ def discard(
             raise click.BadParameter("confirmation is not possible without a terminal: give --yes")
         click.confirm("Delete them for good?", abort=True)
     count = query_ledger(at, lambda ledger: _discard(ledger, where, ids))
-    report_count(count, "dead letter", "discarded", json)
+    report_count(count, "dead letter", "discarded", json, "dead-letters list")
 
 
 async def _complete_letters(ledger: DeadLetters, ids: Sequence[str] | None) -> list[str]:
@@ -189,7 +188,7 @@ def _report_redrive(found: RedriveCounts, json: bool) -> None:
             f"{output.format_count(number, 'dead letter')} redriven, {found.stale} stale, {found.left} left in the queue"
         )
     if not number:
-        raise click.exceptions.Exit(ExitCode.FAILED)
+        raise NotFound("no dead letter in the queue is selected", hint="`skyferry status` shows what there is")
 
 
 def _print_page(causes: list[tuple[str, str, int]], buckets: list[tuple[str, int]], page: Page[DeadLetter]) -> None:

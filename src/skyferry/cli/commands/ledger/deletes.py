@@ -109,7 +109,7 @@ def approve(
     where = options.select(None)
     require_selection(ids, all_, where != HeldFilter(None))
     count = query_ledger(at, lambda ledger: _approve_deletes(ledger, where, ids))
-    report_count(count, "delete", "approved", json)
+    report_count(count, "delete", "approved", json, "deletes list")
 
 
 def reject(
@@ -129,7 +129,7 @@ def reject(
     where = options.select(None)
     require_selection(ids, all_, where != HeldFilter(None))
     count = query_ledger(at, lambda ledger: _reject_deletes(ledger, where, ids))
-    report_count(count, "delete", "rejected", json)
+    report_count(count, "delete", "rejected", json, "deletes list")
 
 
 async def _approve_deletes(ledger: HeldDeletes, where: HeldFilter, ids: Sequence[str] | None) -> int:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
+import click
+
 from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigFile, Json, Limit, Workspace
 from skyferry.cli.parameters import Argument
@@ -41,6 +43,8 @@ def explain(
     """
     from skyferry.cli.arguments.object_keys import find_candidates
 
+    if not key:
+        raise click.BadParameter("the key is empty: name an object")
     settings = resources.load_settings(config, workspace)
     wanted = find_candidates(key, settings)
     unknown: NotFound | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from skyferry.cli.commands.ledger.migration import migrate, status
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.parameters import Argument, Option, build_group, format_command
 from skyferry.cli.render import output
+from skyferry.errors import SkyferryError
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
@@ -45,7 +47,7 @@ def check(at: ConfigOptions, json: Json = False) -> None:
 
 def backup(
     *,
-    target: Annotated[Path, Argument(metavar="FILE", help="A new file, or a folder to create one in.")],
+    target: Annotated[str, Argument(metavar="FILE", help="A new file, or a folder to create one in.")],
     at: ConfigOptions,
     json: Json = False,
 ) -> None:
@@ -55,7 +57,11 @@ def backup(
 
     JSON: `file` and `size` in bytes.
     """
-    copy = asyncio.run(_back_up(at.load(), target))
+    if not target:
+        raise click.BadParameter("the path is empty: name a file, or a folder such as .")
+    if target.endswith("/") and not os.path.isdir(target):  # a Path has no final slash
+        raise SkyferryError("the folder does not exist", where=target, hint="create it, or choose another folder")
+    copy = asyncio.run(_back_up(at.load(), Path(target)))
     if json:
         output.print_json({"file": str(copy.file), "size": copy.size})
     else:

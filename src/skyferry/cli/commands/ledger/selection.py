@@ -11,10 +11,9 @@ import click
 
 from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigOptions, parse_moment
-from skyferry.cli.exit_codes import ExitCode
-from skyferry.cli.parameters import Argument, Option
+from skyferry.cli.parameters import Argument, Option, format_command
 from skyferry.cli.render import output
-from skyferry.errors import ConfigError
+from skyferry.errors import ConfigError, NotFound
 from skyferry.frozen import dataclass
 from skyferry.model import State
 from skyferry.ports import Filter
@@ -55,7 +54,7 @@ class TransferOptions:
     def select(self, state: State | None, reason: str, **changes: str) -> Filter:
         """Return the filter; `changes` replace options."""
         o = replace(self, **changes)
-        since, until = parse_moment(o.since), parse_moment(o.until)
+        since, until = parse_moment(o.since, "--since"), parse_moment(o.until, "--until")
         if since is not None and until is not None and since >= until and not changes:
             raise click.BadParameter("--since is not before --until, so nothing is selected")
         return Filter(state, o.route, o.prefix, o.source_key, reason, since, until)
@@ -109,11 +108,11 @@ def require_selection(ids: list[str] | None, everything: bool, narrowed: bool) -
         raise click.BadParameter("the selection is empty: give IDs, options that narrow it, or --all")
 
 
-def report_count(number: int, noun: str, done: str, json: bool) -> None:
-    """Print how many items were affected. Exits with code 1 if there were none."""
+def report_count(number: int, noun: str, done: str, json: bool, listing: str) -> None:
+    """Print how many items were affected. Raises NotFound if there were none."""
     if json:
         output.print_json({"count": number})
     else:
         output.print_lines(f"{output.format_count(number, noun)} {done}")
     if not number:
-        raise click.exceptions.Exit(ExitCode.FAILED)
+        raise NotFound(f"no {noun} is selected", hint=f"`{format_command(listing)}` shows what there is")

@@ -86,7 +86,7 @@ def copy(
         raise ConfigError("copy takes one source and one destination", where=more[0], hint=hint)
     shown.check()
     transfers.check()
-    patience, rate = parse_span(transfers.retry_for), request.parse_rate(transfers.bwlimit)
+    patience, rate = parse_span(transfers.retry_for, "--retry-for"), request.parse_rate(transfers.bwlimit)
     max_deletes = deletes.parse_limit()
     grows = transfers.processes == request.AUTO
     settings = configuration.load()

@@ -49,7 +49,7 @@ def gc(
     `remembered` (by the ledger; false if found only at the store).
     """
     settings = resources.load_settings(config, workspace)
-    age = parse_span(older_than)
+    age = parse_span(older_than, "--older-than")
     wanted = object_urls.locate_object(url, settings, folder=True) if url else None
     found = asyncio.run(
         _abort_copies(wanted, settings, age, dry_run) if wanted else _abort_uploads(settings, age, dry_run)

@@ -207,7 +207,7 @@ def open_copy_ledger(job: CopyJob, given: Settings) -> Iterator[CopyLedger | Non
     try:
         ledger: CopyLedger | None = copy_ledgers.open_ledger(file)
     except LedgerError as error:
-        if file.exists():
+        if os.path.exists(file):  # False, too, where this user may not look
             raise
         print(f"warning: this copy is not remembered: {error}", file=sys.stderr)
         ledger = None
