@@ -43,6 +43,7 @@ class RebuildCounts:
     remembered: int = 0  # now
     known: int = 0  # already in the ledger: left as they were
     strangers: int = 0  # not copied there by a configured route
+    elsewhere: int = 0  # copied from a store of the same name on another machine, or at another server
     untold: int = 0  # their provenance contains only a hash of the origin, which was too long
 
 
@@ -50,6 +51,8 @@ async def rebuild_ledger(
     ledger: RebuildLedger, stores: Mapping[str, ObjectStore], routes: Iterable[Route], clock: Clock
 ) -> AsyncIterator[RebuildCounts]:
     """Record the origin of each object at the destinations in `stores`. Yield the running counts after each page.
+
+    Routes without marks of their sources take copies of same-named sources on other machines, too.
 
     Records that exist stay as they are, so a rebuild may be repeated. Raises StoreError, LedgerError.
     """
@@ -109,16 +112,20 @@ class _Page:
         return [whole for meta in metas if (whole := found.get(meta.key, meta)) is not None]
 
     def _transfer(self, meta: ObjectMeta) -> Transfer | None:
-        """Return the transfer that made this object; None if by its provenance no route did."""
+        """Return the transfer that made this object; None if by its provenance no route did from its source here."""
         mark = provenance.read_provenance(meta)
         source = parse_origin(mark.source, meta.key)
         if source is None and "/#" in mark.source:
             self.found.untold += 1
             return None
-        route = self._route(source) if source else None
-        if source is None or route is None:
+        routes = [route for route in self.routes if source and route.source == (source.provider, source.bucket)]
+        if source is None or not routes:
             self.found.strangers += 1
             return None
+        if not (routes := [route for route in routes if provenance.is_from_source(mark, route)]):
+            self.found.elsewhere += 1
+            return None
+        route = next((route for route in routes if route.takes(source.key)), routes[0])
         name = f"{route.name}\0{mark.source}\0{mark.version}\0{self.store.name}\0{meta.key}"
         made = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         ident = mark.transfer_id if _ID.fullmatch(mark.transfer_id) else made
@@ -137,10 +144,6 @@ class _Page:
             size=meta.size,
             identities=route.identities,
         )
-
-    def _route(self, source: ObjectRef) -> Route | None:
-        routes = [route for route in self.routes if route.source == (source.provider, source.bucket)]
-        return next((route for route in routes if route.takes(source.key)), routes[0] if routes else None)
 
     async def _remember(self, copied: Sequence[tuple[Transfer, ObjectMeta]]) -> None:
         if not copied:

@@ -9,6 +9,7 @@ from skyferry.engine.copy.provenance import (
     digest_attributes,
     find_loop,
     format_source,
+    is_from_source,
     original_time,
     read_provenance,
 )
@@ -147,7 +148,7 @@ def decide_delete(claim: Claim, route: Route, destination: ObjectMeta | None) ->
     if provenance.source != format_source(claim.transfer.source):
         return Skipped("foreign")
     recorded = placed is not None and placed.transfer_id == provenance.transfer_id
-    if provenance.via and route.source_mark not in ("", provenance.via[-1]) and not recorded:
+    if not is_from_source(provenance, route) and not recorded:
         return Skipped("foreign")
     return Remove(Precondition(replace=destination.version))
 

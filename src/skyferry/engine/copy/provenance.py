@@ -97,6 +97,14 @@ def read_provenance(meta: ObjectMeta) -> Provenance:
     )
 
 
+def is_from_source(mark: Provenance, route: Route) -> bool:
+    """Return False for a copy from a same-named source on another machine or at another server.
+
+    The provenance of older versions and of `skyferry copy` has no marks, so the names alone must do.
+    """
+    return not mark.via or route.source_mark in ("", mark.via[-1])
+
+
 def digest_attributes(attributes: Attributes) -> str:
     """Return the BLAKE2b-64 of what an object carries, in hexadecimal.
 

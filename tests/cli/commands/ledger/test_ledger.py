@@ -16,7 +16,7 @@ from skyferry.clock import SystemClock
 from skyferry.config.load import load
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.observe import Fanout
-from skyferry.wiring import build_service
+from skyferry.wiring import build_service, identities
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -35,6 +35,13 @@ def run_until_idle() -> None:
             await service.run(until_idle=True)
 
     asyncio.run(run())
+
+
+def lose_ledger() -> None:
+    """As a disk would."""
+    for file in DATA.glob("ledger.db*"):
+        if file.is_file():
+            file.unlink()
 
 
 def test_a_whole_ledger_is_whole_while_it_is_open(filled: Cli) -> None:
@@ -147,9 +154,7 @@ def test_a_lost_ledger_is_made_again_and_forgets_no_delete(cli: Cli) -> None:
         (DATA / "source" / name).write_text(name)
     run_until_idle()
     (DATA / "destination" / "stranger").write_text("not ours")
-    for file in DATA.glob("ledger.db*"):
-        if file.is_file():
-            file.unlink()
+    lose_ledger()
     (DATA / "source" / "b").unlink()
     before = (DATA / "destination" / "a").stat()
 
@@ -160,6 +165,7 @@ def test_a_lost_ledger_is_made_again_and_forgets_no_delete(cli: Cli) -> None:
         "remembered": 4,
         "known": 0,
         "strangers": 1,
+        "elsewhere": 0,
         "untold": 0,
     }
     run_until_idle()
@@ -169,6 +175,59 @@ def test_a_lost_ledger_is_made_again_and_forgets_no_delete(cli: Cli) -> None:
     counts = cli("status", "--json").json()["transfers"]
     assert counts["done"] == 5  # the four, and the delete
     assert cli("ledger", "check").code == 0
+
+
+def list_copies() -> list[str]:
+    """The copies at the destination."""
+    return sorted(p.name for p in (DATA / "destination").iterdir() if p.is_file())
+
+
+def copy_from_two_machines(monkeypatch: pytest.MonkeyPatch, theirs: str = "theirs") -> None:
+    """The folder `source` of machine two, then that of machine one, to one destination. Then the ledger is lost."""
+    for machine, names in (("two", [theirs]), ("one", ["mine", "deleted"])):
+        monkeypatch.setattr(identities, "identify_machine", lambda machine=machine: machine)
+        (DATA / "source").mkdir(parents=True)
+        for name in names:
+            (DATA / "source" / name).write_text(name)
+        run_until_idle()
+        lose_ledger()
+        (DATA / "source").rename(DATA / f"source-{machine}")
+    (DATA / "source-one").rename(DATA / "source")
+    (DATA / "source" / "deleted").unlink()
+
+
+def test_a_rebuild_leaves_the_copies_of_another_machine_alone(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder has the same name. What is deleted here, or never was here, does not go there."""
+    copy_from_two_machines(monkeypatch)
+    result = cli("ledger", "rebuild", "--json")
+    [store] = result.json()["stores"]
+    assert (store["remembered"], store["elsewhere"], store["strangers"]) == (2, 1, 0)
+    assert "1 object came from a source of the same name" in result.err
+    assert "--moved" in result.err
+    run_until_idle()
+    assert list_copies() == ["mine", "theirs"]
+
+
+def test_a_rebuild_finds_the_copies_of_a_machine_with_a_new_name(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a person says that it is the same source; until then, nothing is deleted."""
+    copy_from_two_machines(monkeypatch)
+    monkeypatch.setattr(identities, "identify_machine", lambda: "one, renamed")
+    assert cli("ledger", "rebuild", "--json").json()["stores"][0]["elsewhere"] == 3
+    run_until_idle()
+    assert list_copies() == ["deleted", "mine", "theirs"]
+    (DATA / "source" / "theirs").write_text("theirs")  # all copies are from here
+    [store] = cli("ledger", "rebuild", "--add", "--moved", "--json").json()["stores"]
+    assert (store["remembered"], store["known"], store["elsewhere"]) == (2, 1, 0)
+    run_until_idle()
+    assert list_copies() == ["mine", "theirs"]
+
+
+def test_a_rebuild_finds_copies_of_releases_without_marks(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their provenance has no `skyferry-via`."""
+    with monkeypatch.context() as older:
+        older.setattr("skyferry.wiring.service.mark_stores", lambda settings: {})
+        copy_from_two_machines(older)
+    assert cli("ledger", "rebuild", "--json").json()["stores"][0]["remembered"] == 3
 
 
 def test_a_whole_ledger_is_only_added_to(filled: Cli) -> None:

@@ -73,6 +73,13 @@ def rebuild(
     add: Annotated[
         bool, Option("--add", help="Add objects that an intact ledger does not know; no entry changes.")
     ] = False,
+    moved: Annotated[
+        bool,
+        Option(
+            "--moved",
+            help="Also take copies whose source had another machine, folder or server, such as after a new host name.",
+        ),
+    ] = False,
     at: ConfigOptions,
     json: Json = False,
 ) -> None:
@@ -84,15 +91,27 @@ def rebuild(
     may have the file open; a ledger on a server may be in use.
 
     JSON: `file` (or the address) and `stores`, each with `store`, `objects`, `remembered`, `known` (before), `strangers` (not
-    copied there by a route) and `untold` (their origin is too long for the metadata).
+    copied there by a route), `elsewhere` (copied from a store of the same name on another machine, or at another server) and
+    `untold` (their origin is too long for the metadata).
     """
-    where, found = asyncio.run(_rebuild(at.load(), add))
+    where, found = asyncio.run(_rebuild(at.load(), add, moved))
+    if elsewhere := sum(each.elsewhere for each in found):
+        print(_format_elsewhere(elsewhere), file=sys.stderr)
     if json:
         output.print_json({"file": where, "stores": [asdict(each) for each in found]})
         return
-    columns = ("destination", "objects", "remembered", "known", "strangers", "untold")
-    rows = [(r.store, *map(str, (r.objects, r.remembered, r.known, r.strangers, r.untold))) for r in found]
+    columns = ("destination", "objects", "remembered", "known", "strangers", "elsewhere", "untold")
+    rows = [(r.store, *map(str, (r.objects, r.remembered, r.known, r.strangers, r.elsewhere, r.untold))) for r in found]
     output.print_table(columns, rows)
+
+
+def _format_elsewhere(count: int) -> str:
+    again = format_command("ledger rebuild --add --moved")
+    return (
+        f"{output.format_count(count, 'object')} came from a source of the same name on another machine, in another folder or at "
+        "another server: left alone, and never deleted. If that is the source of this configuration, and only the name of its "
+        f"machine (as of a new container), its path or its address has changed, run `{again}`."
+    )
 
 
 async def _check(settings: Settings) -> tuple[LedgerMaintenance, list[str]]:
@@ -111,12 +130,13 @@ async def _find_ledger(settings: Settings) -> LedgerMaintenance:
     return await resources.find_ledger(Opener(settings), hint)
 
 
-async def _rebuild(settings: Settings, add: bool) -> tuple[str, list[RebuildCounts]]:
+async def _rebuild(settings: Settings, add: bool, moved: bool) -> tuple[str, list[RebuildCounts]]:
     from skyferry.engine.rebuild import rebuild_ledger
     from skyferry.routing.routes import Routes
     from skyferry.wiring import Opener, protect_opened
+    from skyferry.wiring.identities import mark_stores
 
-    opener, routes = Opener(settings), Routes(settings)
+    opener, routes = Opener(settings), Routes(settings, {} if moved else mark_stores(settings))
     maintenance = resources.ledger_maintenance(opener)
     names = dict.fromkeys(route.store for route in routes)
     stores = {name: protect_opened(opener, opener.store(name)) for name in names}
