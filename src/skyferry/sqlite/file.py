@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError, SkyferryError
 from skyferry.sql.schema_steps import SchemaHistory
+from skyferry.sqlite.opened import OpenedFile
 from skyferry.sqlite.owners import PATIENCE, OwnerLock, owners_folder
 from skyferry.sqlite.quiet_time import NO_QUIET_TIME, QuietTime, find_patience
 from skyferry.sqlite.schema import apply_next_step
@@ -117,6 +118,7 @@ class SqliteFile:
         with self.presence.take_first_turn():  # SQLite does not wait if two processes switch a new file to WAL
             self.path.touch(0o600)  # it contains messages, and secrets that resume uploads
             self._writer, self._reader = self._connect(), self._connect()
+            self._opened = OpenedFile(self.path, self._error)
             self._flushing = True
             # The first flush covers the steps as well. If they are lost before it, they run again.
             self._set_flush(False)
@@ -138,8 +140,8 @@ class SqliteFile:
     ) -> T:
         """Run in one transaction with all operations that are waiting. Cancelling does not undo it.
 
-        On return it survives the death of the process; with `flush` also that of the machine. `announce` wakes the processes
-        that wait for announcements (see `OwnerLock.announce`).
+        Nothing is written if the file is no longer at its path. On return it survives the death of the process; with `flush` also
+        that of the machine. `announce` wakes the processes that wait for announcements (see `OwnerLock.announce`).
         """
         self._require_open()
         loop = asyncio.get_running_loop()
@@ -276,6 +278,7 @@ class SqliteFile:
         It is announced within the turn: who has the next one sees the announcement of all that it finds.
         """
         with self.presence.take_turn():
+            self._opened.require_in_place()
             try:
                 self._set_flush(any(request.flush for request in group))
                 self._writer.execute("BEGIN IMMEDIATE")

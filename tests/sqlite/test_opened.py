@@ -1,0 +1,152 @@
+"""A file that is moved away, deleted or replaced while a process has it open gets nothing more, and works again once it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.ledgers.sqlite.test_damage import written
+
+from skyferry.config.load import load
+from skyferry.errors import LedgerError, QueueError, SkyferryError
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
+from skyferry.observe import Fanout
+from skyferry.ports import Outgoing
+from skyferry.queues.sqlite.queue import SqliteQueue
+from skyferry.testing.clock import ManualClock
+from skyferry.wiring import build_service
+
+PATIENCE = 30.0  # seconds
+
+
+def move(file: Path) -> None:
+    """Move it into another folder, with all that belongs to it."""
+    (file.parent / "away").mkdir()
+    for each in file.parent.glob(f"{file.name}*"):
+        each.rename(file.parent / "away" / each.name)
+
+
+def replace(file: Path) -> None:
+    """Put a copy in its place."""
+    shutil.copy(file, copy := file.with_name("copy"))
+    file.rename(file.with_name("before"))
+    copy.rename(file)
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [(Path.unlink, "moved away or deleted"), (move, "moved away or deleted"), (replace, "another file is at its path")],
+    ids=["deleted", "moved", "replaced"],
+)
+async def test_a_queue_that_is_not_at_its_path_gets_nothing(
+    tmp_path: Path, act: Callable[[Path], object], said: str
+) -> None:
+    """What is sent is refused, and what is acknowledged stays a message."""
+    heard: list[SkyferryError | None] = []
+    queue = SqliteQueue(tmp_path / "queue.db", "queue", "me", ManualClock(), on_health=heard.append)
+    await queue.send([Outgoing(b"1")])
+    messages = await queue.receive(1, 0)
+    act(tmp_path / "queue.db")
+    with pytest.raises(QueueError, match=said) as caught:
+        await queue.ack(messages)
+    assert (caught.value.where, caught.value.transient) == (str(tmp_path / "queue.db"), False)
+    assert "put it back" in caught.value.hint
+    with pytest.raises(QueueError, match=said):
+        await queue.send([Outgoing(b"2")])
+    with pytest.raises(QueueError, match=said):
+        await queue.receive(1, 0)
+    assert heard[-1] is not None
+    depth = await queue.depth()  # the file that was open
+    assert (depth.ready, depth.leased) == (0, 1)
+    with pytest.raises(QueueError, match=said):
+        await queue.close()
+
+
+async def test_a_queue_that_is_back_works_again(tmp_path: Path) -> None:
+    """Nothing is lost, and its health is heard of."""
+    heard: list[SkyferryError | None] = []
+    queue = SqliteQueue(tmp_path / "queue.db", "queue", "me", ManualClock(), on_health=heard.append)
+    await queue.send([Outgoing(b"1")])
+    messages = await queue.receive(1, 0)
+    (tmp_path / "queue.db").rename(tmp_path / "away")
+    with pytest.raises(QueueError):
+        await queue.ack(messages)
+    (tmp_path / "away").rename(tmp_path / "queue.db")
+    await queue.ack(messages)
+    assert heard[-1] is None
+    assert (await queue.depth()).leased == 0
+    await queue.close()
+
+
+async def test_a_path_is_that_of_the_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may go to another folder."""
+    monkeypatch.chdir(tmp_path)
+    queue = SqliteQueue(Path("queue.db"), "queue", "me", ManualClock())
+    monkeypatch.chdir("/")
+    await queue.send([Outgoing(b"1")])
+    monkeypatch.chdir(tmp_path)
+    await queue.close()
+
+
+async def test_a_ledger_that_is_not_at_its_path_cannot_be_written(tmp_path: Path) -> None:
+    """Else all that is settled from then on would be forgotten."""
+    await written(file := tmp_path / "ledger.db")
+    ledger = SqliteLedger(file, "me", ManualClock())
+    file.rename(tmp_path / "away")
+    with pytest.raises(LedgerError, match="moved away or deleted") as caught:
+        await ledger.check_writable()
+    assert "skyferry ledger rebuild" in caught.value.hint
+    (tmp_path / "away").rename(file)
+    await ledger.check_writable()
+    await ledger.close()
+
+
+@pytest.mark.parametrize(("name", "part"), [("queue.db", "queue"), ("ledger.db", "ledger")])
+async def test_a_service_whose_file_is_gone_is_not_ready_until_it_is_back(tmp_path: Path, name: str, part: str) -> None:
+    """Idle as it is."""
+    for folder in ("source", "destination"):
+        (tmp_path / folder).mkdir()
+
+    async def wait_until(ready: bool) -> list[str]:
+        async with asyncio.timeout(PATIENCE):
+            while (found := await service.ready()).ready is not ready:
+                await asyncio.sleep(0.05)
+        return [check.message for check in found.checks if check.part == part]
+
+    async with build_service(load(None, {}, tmp_path), Fanout(())) as service:
+        running = asyncio.create_task(service.run())
+        await wait_until(True)
+        (tmp_path / name).rename(tmp_path / "away")
+        (said,) = await wait_until(False)
+        assert f"{tmp_path / name}: it was moved away or deleted" in said
+        (tmp_path / "away").rename(tmp_path / name)
+        await wait_until(True)
+        (tmp_path / "source" / "a").write_bytes(b"1")
+        async with asyncio.timeout(PATIENCE):
+            while not (tmp_path / "destination" / "a").exists():
+                await asyncio.sleep(0.05)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def test_a_run_until_idle_ends_with_the_loss_of_its_queue(tmp_path: Path) -> None:
+    """It would wait for ever for acknowledgements that cannot be written."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "destination").mkdir()
+
+    async def run() -> None:
+        async with build_service(load(None, {}, tmp_path), Fanout(())) as service:
+            os.remove(tmp_path / "queue.db")
+            (tmp_path / "source" / "a").write_bytes(b"1")
+            async with asyncio.timeout(PATIENCE):
+                await service.run(until_idle=True)
+
+    with pytest.raises((QueueError, ExceptionGroup)) as caught:
+        await run()
+    assert "moved away or deleted" in repr(caught.value)
