@@ -36,6 +36,7 @@ def test_every_command_that_prints_json_states_its_contract() -> None:
         (errors.ConfigError(), ExitCode.USAGE),
         (errors.LedgerError(), ExitCode.UNREACHABLE),
         (errors.QueueError(), ExitCode.UNREACHABLE),
+        (errors.FolderMissing(), ExitCode.UNREACHABLE),
         (errors.ServiceUnreachable(), ExitCode.UNREACHABLE),
         (errors.NotFound(), ExitCode.FAILED),
         (errors.EventError(), ExitCode.FAILED),

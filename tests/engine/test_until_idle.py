@@ -13,7 +13,7 @@ from skyferry.config.load import load
 from skyferry.engine import queue_health
 from skyferry.engine import service as service_module
 from skyferry.engine.consume.worker import Worker
-from skyferry.engine.queue_health import MonitoredQueue, QueueWatch
+from skyferry.engine.queue_health import MonitoredQueue, OutageWatch
 from skyferry.engine.resilience.monitor import CheckReporter
 from skyferry.errors import QueueError
 from skyferry.ports import Clock, Depth, Message
@@ -41,7 +41,7 @@ async def test_a_busy_command_looks_rarely_whether_work_is_left(
     clock, looks, busy_for = SystemClock(), [0.0], 1.5
     began = clock.monotonic()
     monkeypatch.setattr(Worker, "idle", property(lambda _: clock.monotonic() - began > busy_for))
-    monkeypatch.setattr(QueueWatch, "check", lambda _: looks.append(clock.monotonic() - began))
+    monkeypatch.setattr(OutageWatch, "check", lambda _: looks.append(clock.monotonic() - began))
     async with build_service(load(None, {}, tmp_path), Deaf(), find=lambda _: []) as service, asyncio.timeout(60):
         await service.run(until_idle=True)
     busy = [look for look in looks if look < busy_for]
@@ -155,7 +155,7 @@ class Watched:
         self.clock = ManualClock()
         self.inner = [Switched(name, self.clock) for name in ("one", "two")]
         self.queues = [MonitoredQueue(queue, self.clock) for queue in self.inner]
-        self.watch = QueueWatch(self.queues, self.clock)
+        self.watch = OutageWatch(self.queues, self.clock)
 
     async def receive(self, *down: bool) -> None:
         """Receive from each."""

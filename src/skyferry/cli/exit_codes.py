@@ -8,6 +8,7 @@ from skyferry.errors import (
     CannotSend,
     ConfigError,
     ConnectionLost,
+    FolderMissing,
     LedgerError,
     LedgerIncompatible,
     QueueError,
@@ -76,6 +77,6 @@ def exit_code_for(error: SkyferryError) -> ExitCode:
         return ExitCode.INCOMPATIBLE
     if error.transient is False:  # such as a refused password: no later try succeeds
         return ExitCode.FAILED
-    if isinstance(error, LedgerError | QueueError | ServiceUnreachable | STORE_OUTAGE):
+    if isinstance(error, LedgerError | QueueError | ServiceUnreachable | STORE_OUTAGE | FolderMissing):
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from skyferry.errors import QueueError
+from skyferry.errors import FolderMissing, QueueError
 from skyferry.frozen import dataclass
 from skyferry.ports import Clock, Depth, EventQueue, Message, Outgoing
 from skyferry.ports.decorators import QueueDecorator
@@ -14,7 +14,9 @@ from skyferry.status import HealthCheck
 OVERDUE = 10.0  # seconds beyond its wait after which a receive is overdue
 FRESH = 60.0  # seconds after a receive during which an unknown depth means degraded, not down
 RECENT = 60.0  # seconds for which a failed send leaves the queue degraded
-UNREACHABLE = 30.0  # seconds for which a queue fails before a command gives up that should end once no work is left
+UNREACHABLE = (
+    30.0  # seconds for which a queue or a folder fails before a command gives up that should end once no work is left
+)
 LATE = 0.01  # of the time so far, which may pass until a command notices that no work is left
 LATEST = 0.1  # seconds, at most
 NOT_YET = "it has not answered yet"
@@ -115,12 +117,16 @@ class MonitoredQueue(QueueDecorator):
         return ids
 
 
-class QueueWatch:
-    """The end of the wait for queues that are down, for a command that ends once no work is left."""
+class OutageWatch:
+    """The end of the wait for queues and folders that are away, for a command that ends once no work is left."""
 
-    def __init__(self, queues: Sequence[MonitoredQueue], clock: Clock) -> None:
-        self._queues, self._clock = queues, clock
+    def __init__(
+        self, queues: Sequence[MonitoredQueue], clock: Clock, checks: Callable[[], Sequence[HealthCheck]] = tuple
+    ) -> None:
+        """`checks` returns the last results of probes, among them that of missing folders."""
+        self._queues, self._clock, self._checks = queues, clock, checks
         self._began = clock.monotonic()
+        self._complete, self._settled = self._began, 0  # when no folder was missing, or a transfer was settled
         self._since = [self._began for _ in queues]  # when each was last not down
 
     def check(self) -> None:
@@ -137,6 +143,20 @@ class QueueWatch:
             failed = queue.health.failed if queue.health.failure else None
             if (now if failed is None else failed) - self._since[index] >= UNREACHABLE:
                 raise QueueError(f"down for {UNREACHABLE:g} s: {check.message}", where=check.name)
+
+    def check_folders(self, settled: int, in_flight: int) -> None:
+        """Raise FolderMissing if a destination is missing or replaced, and only what waits for it has been left for so long.
+
+        `settled` counts the transfers that are settled, and `in_flight` those under way.
+        """
+        now = self._clock.monotonic()
+        missing = next(
+            (each for each in self._checks() if each.name == FolderMissing.kind and each.state != "ok"), None
+        )
+        if missing is None or settled != self._settled:
+            self._complete, self._settled = now, settled
+        elif not in_flight and now - self._complete >= UNREACHABLE:
+            raise FolderMissing(f"away for {UNREACHABLE:g} s, and work waits for it: {missing.message}")
 
     def choose_pause(self, check: float, *, busy: bool) -> float:
         """Return the seconds until the next look for work that is left: `check`, or more while the worker is busy.

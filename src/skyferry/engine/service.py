@@ -18,7 +18,7 @@ from skyferry.engine.fleet.membership import FleetMembership
 from skyferry.engine.fleet.roles import DEAD_LETTERS, GAUGES, HOUSEKEEPING, QUEUES, find_held
 from skyferry.engine.fleet.sources import EventSource
 from skyferry.engine.orphans import OrphanSettler
-from skyferry.engine.queue_health import NOT_YET, MonitoredQueue, QueueWatch, read_depths
+from skyferry.engine.queue_health import NOT_YET, MonitoredQueue, OutageWatch, read_depths
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.monitor import CheckReporter, Monitor, Probe
 from skyferry.engine.resilience.shared.limits import FleetLimits
@@ -366,15 +366,17 @@ class Service:
     async def _drain_when_idle(self) -> None:
         """Drain after some time of idleness: a message may be in transit, or come late from a queue that reports no depth.
 
-        Raises an error of the ledger or a queue that no waiting heals, because that work can never finish, or as `QueueWatch`.
+        Raises an error of the ledger or a queue that no waiting heals, because that work can never finish, or as `OutageWatch`.
         """
-        quiet, check, watch = 0.0, self._components.idle_check, QueueWatch(self._components.queues, self._context.clock)
+        quiet, check = 0.0, self._components.idle_check
+        watch = OutageWatch(self._components.queues, self._context.clock, self._monitor.checks)
         await read_depths(self._components.queues)
         while quiet < self._patience:
             await self._context.clock.sleep(watch.choose_pause(check, busy=not self.worker.idle))
             if self._components.health and (failure := self._components.health.find_lasting_error()):
                 raise failure
             watch.check()
+            watch.check_folders(self._monitor.facts.settled, self.worker.in_flight)
             quiet = quiet + check if await self._is_idle() else 0.0
         if self._components.outbox:
             await self._components.outbox.flush()

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from skyferry.config.settings import Settings
+from skyferry.engine import queue_health
 from skyferry.engine.service import Service
-from skyferry.errors import ConfigError
+from skyferry.errors import ConfigError, FolderMissing
 from skyferry.ports import Filter
 from skyferry.records import Record
 from skyferry.wiring import build_service, destinations
@@ -174,3 +175,32 @@ async def test_a_folder_outside_the_workspace_that_nothing_is_known_of_must_be_t
         async with disk.running():
             pass
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["missing", "an empty mount point"])
+async def test_a_run_until_idle_ends_without_its_folder(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, empty: bool
+) -> None:
+    """Work would wait for ever. It stays in the queue, and is done once the folder is back."""
+    monkeypatch.setattr(queue_health, "UNREACHABLE", 1.0)
+    await disk.copied("a")
+    away = disk.unmount()
+    if empty:
+        disk.destination.mkdir()
+    (disk.source / "b").write_text("b")
+    async with build_service(disk.settings, Ear(), create=True) as service, asyncio.timeout(60):
+        with pytest.raises(ExceptionGroup) as ended:
+            await service.run(until_idle=True)
+    assert ended.group_contains(FolderMissing, match="away for 1 s, and work waits for it: dst: .*mount its disk")
+    disk.mount(away)
+    async with build_service(disk.settings, Ear(), create=True) as service, asyncio.timeout(60):
+        await service.run(until_idle=True)
+    assert (disk.destination / "b").exists()
+
+
+async def test_a_run_until_idle_without_work_for_a_missing_folder_ends_well(disk: Disk) -> None:
+    """As before."""
+    await disk.copied("a")
+    disk.unmount()
+    async with build_service(disk.settings, Ear(), create=True) as service, asyncio.timeout(60):
+        await service.run(until_idle=True)

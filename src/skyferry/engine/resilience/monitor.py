@@ -55,6 +55,11 @@ class LedgerSample:
     oldest: Mapping[str, float] | None = None  # see `Ledger.find_oldest_unsettled`
     check: HealthCheck = HealthCheck("ledger", "ledger", "down", NOT_YET)
 
+    @property
+    def settled(self) -> int:
+        """The number of settled transfers, as far as it is known."""
+        return sum(count for state, count in (self.transfers or {}).items() if state.settled)
+
 
 class Monitor:
     """Samples the ledger and the queues while it runs."""

@@ -64,8 +64,9 @@ def run(
     are released, and the exit code is 0. A second SIGINT or SIGTERM ends the process at once. Under nohup, a SIGHUP is ignored.
 
     A ledger at a server that does not answer is waited for, at the start too: the API is up, and /ready answers 503 until then.
-    With --until-idle, the command ends with exit code 4 instead, or if a queue is down for 30 seconds. An error that waiting cannot
-    correct, such as a wrong password, ends it at once; with --until-idle at a queue, too.
+    With --until-idle, the command ends with exit code 4 instead, or if a queue is down for 30 seconds, or if nothing but work
+    for a destination folder is left that is missing or replaced for 30 seconds. An error that waiting cannot correct, such as a
+    wrong password, ends it at once; with --until-idle at a queue, too.
 
     With --processes, child processes do the work. This one watches folders, serves the API, publishes dead letters, writes one
     log (`worker` is the number of the process), and starts a child again that ends: its work is taken over. A child that does
