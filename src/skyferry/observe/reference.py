@@ -77,7 +77,8 @@ MEANING: Mapping[str, str] = {
     "watch.noticed": "A local file changed.",
     "identity.failed": "Credentials could not be renewed. The old ones are used until they expire; then work waits.",
     "watch.failed": "Changes of a folder could not be found or sent because of `error`. The watcher retries after `delay`. "
-    "The 1st, 2nd, 4th, 8th … failure of a series are logged.",
+    "The 1st, 2nd, 4th, 8th … failure of a series are logged. A folder that can no longer be watched is listed instead, with "
+    "pauses of nine times the duration of a listing; that is logged once.",
     "store.special_file": "A folder contains something that is not an object: `reason` is symlink, fifo, socket or device. See "
     "`special_files`. Each path is logged once.",
     "watch.unreadable": "The name of a local file or folder cannot be a key, or its permissions forbid reading.",

@@ -6,21 +6,28 @@ import asyncio
 import errno
 import os
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from skyferry.clock import SystemClock
 from skyferry.discovery.folder import notify
 from skyferry.discovery.folder import watcher as watch_folder
+from skyferry.discovery.folder.inotify import WatchTree
 from skyferry.discovery.folder.inspector import WatchedFolder
-from skyferry.discovery.folder.watcher import FolderWatcher
+from skyferry.discovery.folder.watcher import SHARE, FolderWatcher
 from skyferry.errors import LedgerError, QueueError, StoreUnavailable
 from skyferry.model import Change
 from skyferry.ports import Clock
+from skyferry.sqlite.inotify import has_inotify
 
 if TYPE_CHECKING:
     from tests.discovery.conftest import Heard
+
+PATIENCE = 20.0  # seconds
 
 
 async def test_a_file_is_noticed_when_it_is_written_overwritten_and_deleted(
@@ -142,6 +149,14 @@ async def test_a_queue_and_a_ledger_that_fail_are_asked_again(
     assert failed == [("in", "queue_error", str(QueueError()))] * 2 + [("in", "ledger_error", "malformed")]
 
 
+async def write_until_noticed(folder: Path, key: str, heard: Heard) -> None:
+    """Until the folder is watched again."""
+    async with asyncio.timeout(PATIENCE):
+        while not heard.of(key):
+            (folder / key).write_bytes(b"3")
+            await asyncio.sleep(0.1)
+
+
 async def test_a_folder_that_cannot_be_looked_through_for_want_of_descriptors_is_looked_through_later(
     watcher: FolderWatcher, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,10 +174,9 @@ async def test_a_folder_that_cannot_be_looked_through_for_want_of_descriptors_is
     (folder.parent / "tree/d/g").write_bytes(b"2")
     monkeypatch.setattr(os, "scandir", none_left)
     os.rename(folder.parent / "tree", folder / "tree")
-    await heard.until(lambda: heard.missed == [""])
-    assert {r.event for r in heard.records} == {"watch.failed"}
-    (folder / "tree/d/h").write_bytes(b"3")
-    await heard.created("tree/d/h")
+    await heard.until(lambda: "" in heard.missed)
+    await write_until_noticed(folder, "tree/d/h", heard)
+    assert {r.event for r in heard.records} == {"watch.failed", "watch.noticed"}
 
 
 async def test_a_bucket_that_was_replaced_is_watched_again_and_all_of_it_said_to_be_missed(
@@ -309,3 +323,52 @@ async def test_it_is_idle_when_everything_was_sent_and_nothing_is_being_written(
 
 def test_it_is_not_idle_before_it_has_looked(watched: WatchedFolder, heard: Heard, clock: Clock) -> None:
     assert not FolderWatcher(watched, heard.send, heard.miss, clock, heard).idle
+
+
+class Slept(SystemClock):
+    """Remembers its sleeps, and shortens them."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await super().sleep(min(seconds, 0.05))
+
+
+@pytest.mark.skipif(not has_inotify(), reason="needs inotify, which is in Linux")
+async def test_a_folder_that_cannot_be_watched_any_more_is_listed(
+    watched: WatchedFolder, heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With pauses in proportion to the listing. It is logged once, and watched again once that is possible."""
+    clock, seconds, full, add = Slept(), 0.2, False, WatchTree._add
+
+    async def list_slowly(prefixes: Sequence[str]) -> None:
+        await asyncio.sleep(seconds)
+        await heard.miss(prefixes)
+
+    def add_until_full(tree: WatchTree, path: str, mask: int) -> int:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        return add(tree, path, mask)
+
+    monkeypatch.setattr(WatchTree, "_add", add_until_full)
+    task = asyncio.create_task(FolderWatcher(watched, heard.send, list_slowly, clock, heard).run())
+    try:
+        await heard.until(lambda: heard.missed == [""])
+        full = True
+        (folder / "one too many").mkdir()
+        await heard.until(lambda: len(heard.missed) >= 4)
+        pauses = [pause for pause in clock.slept if pause >= SHARE * seconds]
+        assert len(pauses) >= 2
+        (failed,) = [record for record in heard.records if record.event == "watch.failed"]
+        assert "until then it is listed" in failed.message
+        assert "max_user_watches" in failed.message
+        assert failed.delay is not None
+        assert failed.delay >= SHARE * seconds
+        full = False
+        await write_until_noticed(folder, "one too many/f", heard)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

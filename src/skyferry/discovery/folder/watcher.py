@@ -33,6 +33,7 @@ BATCH = 500  # events sent at once
 MANY = 2000  # changes at once: the system's queue may have overflowed, which is not reported
 UNFINISHED = 10_000  # files being written to track
 FIRST, LONGEST = 0.05, 1.0  # seconds between checks of a file being written
+SHARE = 9.0  # pauses between listings of a folder that cannot be watched, as a multiple of the time that one takes
 AGAIN = 2.0  # seconds after which a new folder is inspected once more
 NONE: Mapping[str, float] = MappingProxyType({})
 
@@ -77,6 +78,10 @@ class FolderWatcher:
         self._wake_watch: Callable[[], None] = lambda: None
         self._missed_prefixes: set[str] = set()
         self._any_missed = asyncio.Event()
+        self._begun = self._ended = 0  # reconciliations, with or without success
+        self._listed = asyncio.Event()  # one has ended
+        self._watching = False
+        self._reported = False  # that the folder is listed instead of watched
         self._overrun = False
         self._busy = 0  # tasks in progress
         self._failures = FailureReporter(watched.store, observer)
@@ -89,14 +94,23 @@ class FolderWatcher:
         return self.established.is_set() and not (self._busy or missed or writing)
 
     async def run(self) -> None:
-        """Watch until cancelled. Raises StoreUnavailable if the first watch fails; later failures are retried."""
+        """Watch until cancelled. Raises StoreUnavailable if the first watch fails.
+
+        After a later failure, list the folder instead for at most a tenth of the time, until it can be watched again.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._finish(), name=f"unfinished files of {self._watched.store}")
                 tasks.create_task(self._reconcile_missed(), name=f"missed changes of {self._watched.store}")
                 while True:
-                    await self._watch()
-                    await self._clock.sleep(LONGEST)  # the folder is gone; it may be created again
+                    began = self._clock.monotonic()
+                    try:
+                        await self._watch()
+                        await self._clock.sleep(LONGEST)  # the folder is gone; it may be created again
+                    except (StoreUnavailable, OSError) as error:  # a limit is reached, or the disk does not answer
+                        if not self.established.is_set():
+                            raise
+                        await self._list_instead(error, self._clock.monotonic() if self._watching else began)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
 
@@ -104,7 +118,21 @@ class FolderWatcher:
         """Send events from a listing, for files only once they are whole."""
         await self._handle_inspected(self._inspector.inspect_listed(events))
 
+    async def _list_instead(self, error: StoreUnavailable | OSError, began: float) -> None:
+        """Find changes by a listing, and pause in proportion to the time since `began`. Report only the first error."""
+        self._mark_missed("")
+        own = self._begun + 1  # one under way does not count: it may have passed what has changed
+        while self._ended < own:
+            self._listed.clear()
+            await self._listed.wait()
+        pause = max(LONGEST, SHARE * (self._clock.monotonic() - began))
+        if not self._reported:
+            self._reported = True
+            self._failures.report(_describe_listing(error), pause)
+        await self._clock.sleep(pause)
+
     async def _watch(self) -> None:
+        self._watching = False
         notifications = (TreeNotifications if has_inotify() else Notifications)(self._inspector.root)
         self._wake_watch = notifications.wake
         try:
@@ -112,6 +140,7 @@ class FolderWatcher:
             await asyncio.to_thread(self._inspector.scan_folders)
             self._overrun = False
             self._mark_missed("")
+            self._watching, self._reported = True, False
             self.established.set()
             self._failures.reset()
             while True:
@@ -120,10 +149,6 @@ class FolderWatcher:
                     await self._handle_changes(changes)
         except WatchEnded:
             return
-        except (StoreUnavailable, OSError) as error:  # no file descriptor is left, or the disk does not answer
-            if not self.established.is_set():
-                raise
-            self._failures.report(error, LONGEST)
         finally:
             notifications.close()
 
@@ -251,17 +276,24 @@ class FolderWatcher:
             await self._any_missed.wait()
             self._any_missed.clear()
             prefixes, self._missed_prefixes = self._missed_prefixes, set()
+            self._begun += 1
             try:
                 with self._work():
                     await self._missed([""] if "" in prefixes else sorted(prefixes))
                 failures.reset()
                 self.failure = None
+                self._end_reconciliation()
             except (SkyferryError, OSError) as error:  # a store or the ledger is down, or no file descriptor is left
                 self.failure = _permanent(error)
                 self._missed_prefixes |= prefixes
                 self._any_missed.set()
+                self._end_reconciliation()
                 failures.report(error, LONGEST)
                 await self._clock.sleep(LONGEST)
+
+    def _end_reconciliation(self) -> None:
+        self._ended = self._begun
+        self._listed.set()
 
     def _report_unreadable(self, found: UnreadablePath) -> None:
         self._observer.on(Record("watch.unreadable", store=self._watched.store, key=found.path, message=found.message))
@@ -269,3 +301,11 @@ class FolderWatcher:
 
 def _permanent(error: SkyferryError | OSError) -> SkyferryError | None:
     return error if isinstance(error, SkyferryError) and error.disposition is Disposition.PERMANENT else None
+
+
+def _describe_listing(error: StoreUnavailable | OSError) -> StoreUnavailable:
+    """Return the error with what happens until it is corrected."""
+    known = error if isinstance(error, StoreUnavailable) else StoreUnavailable(str(error))
+    return StoreUnavailable(
+        f"{known.message}; until then it is listed, for a tenth of the time at most", where=known.where, hint=known.hint
+    )
