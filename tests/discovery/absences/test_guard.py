@@ -33,6 +33,7 @@ class World:
     """A folder, a ledger, and what the engine would do about an event."""
 
     def __init__(self, folder: Path, clock: Clock, *routes: dict[str, Any]) -> None:
+        self.name = "in"
         stores = {"in": {"url": "file://x/bucket"}, "out": {"url": "file://out"}, "more": {"url": "file://more"}}
         self.routes = Routes(Settings.model_validate({"stores": stores, "routes": routes or [MIRROR]}))
         self.folder, self.clock, self.state = folder, clock, MemoryState()
@@ -43,7 +44,7 @@ class World:
     def start(self) -> None:
         """A process starts; the ledger remembers what another one did."""
         self.ledger = MemoryLedger("me", self.clock, state=self.state)
-        guarded = GuardedSource("in", Provider.FILE, "bucket", self.routes, self.ledger, self.clock, self)
+        guarded = GuardedSource(self.name, Provider.FILE, "bucket", self.routes, self.ledger, self.clock, self)
         self.known = KnownFolder(self.folder, "file://bucket", self.ledger)
         self.guard = DeleteGuard(guarded, self.known)
         time = self.clock.time

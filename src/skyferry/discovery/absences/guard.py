@@ -251,17 +251,33 @@ class DeleteGuard:
             self._g.observer.on(Record("deletes.back", store=self._g.store, count=count))
 
     async def _forget_ineffective(self) -> None:
-        """Forget held deletes that have no effect any more, because the copies or the routes are gone."""
+        """Forget held deletes that have no effect any more, because the copies or the routes are gone.
+
+        Those of this source under another name, or of renamed routes, get the present names.
+        """
         cursor, at, self._holding = "", self._g.clock.time(), False
         while True:
-            page = await self._g.ledger.list_held_deletes(HeldFilter(state=None, store=self._g.store), cursor, PAGE)
-            events = [ObjectEvent(h.id, Change.DELETED, h.source, at) for h in page.items if h.state != "approved"]
+            page = await self._g.ledger.list_held_deletes(HeldFilter(state=None), cursor, PAGE)
+            own = [h for h in page.items if h.source == self._ref(h.source.key)]
+            events = [ObjectEvent(h.id, Change.DELETED, h.source, at) for h in own]
             affected = await self._find_affected(events)
-            if gone := [event.event_id for event in events if event.source.key not in affected]:
+            if gone := [h.id for h in own if h.state != "approved" and h.source.key not in affected]:
                 await self._g.ledger.forget_deletes(gone)
-            self._holding = self._holding or bool(page.items)
+            await self._rename([h for h in own if h.state == "held" and h.source.key in affected], affected)
+            self._holding = self._holding or bool(own)
             if not (cursor := page.cursor):
                 return
+
+    async def _rename(self, held: Sequence[HeldDelete], affected: Affected) -> None:
+        """Give held deletes the present names of their store and routes, by which a person selects them."""
+        names = {route.source_store for route in self._all}
+        named = {
+            h: replace(h, store=h.store if h.store in names else self._g.store, routes=affected[h.source.key])
+            for h in held
+        }
+        if renamed := [new for old, new in named.items() if new != old]:
+            await self._g.ledger.forget_deletes([new.id for new in renamed])
+            await self._g.ledger.hold_deletes(renamed)
 
     def _record_sent(self, affected: Affected) -> None:
         now = self._g.clock.monotonic()
