@@ -34,6 +34,10 @@ class PoolOptions:
     application: str = "skyferry"  # the name of this client in the server's list of connections
 
 
+async def _keep_session(connection: Connection) -> None:
+    """Save a round trip for each use: no call changes the session. An open transaction is rolled back before this."""
+
+
 class PostgresPool(Generic[E]):
     """Connections to the server of a cluster that accepts writes. Each failure is raised as `kind`."""
 
@@ -76,7 +80,7 @@ class PostgresPool(Generic[E]):
         if self._pool is None:
             async with self._opening:
                 self._pool = self._pool or await asyncpg.create_pool(
-                    min_size=0, max_size=self._options.connections, connect=self._connect_pooled
+                    min_size=0, max_size=self._options.connections, connect=self._connect_pooled, reset=_keep_session
                 )
         return self._pool
 
