@@ -168,6 +168,46 @@ def test_small_commands_import_no_framework(tmp_path: Path, arguments: list[str]
     assert find_imports(tmp_path, *arguments) & FRAMEWORKS == set()
 
 
+ABSENT = """
+import sys
+class Absent:
+    def find_spec(self, name, *rest):
+        if name.partition(".")[0] in EXTRAS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+EXTRAS = {
+    "aiohttp",
+    "httptools",
+    "botocore",
+    "google",
+    "requests",
+    "azure",
+    "jwt",
+    "asyncpg",
+    "redis",
+    "nats",
+    "uvloop",
+}
+
+
+@pytest.mark.parametrize("arguments", [["run", "--until-idle"], ["doctor"], ["copy", "one.txt", "out/"], ["ls", "."]])
+def test_folders_need_no_extra(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "one.txt").touch()
+    script = f"{ABSENT.replace('EXTRAS', str(EXTRAS))}\nfrom skyferry.cli import main; main()"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SKYFERRY_")}
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment | {"SKYFERRY_SERVER__LISTEN": "127.0.0.1:0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["copy", "one.txt", "out/"], ["ls", "."]])
 def test_a_copy_and_a_listing_import_nothing_for_rare_paths(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "one.txt").touch()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from skyferry.clouds.http import HttpResponse
 from skyferry.errors import InvalidKey, ObjectNotFound, PreconditionFailed, StoreError
 from skyferry.ports import Precondition
+
+if TYPE_CHECKING:  # it needs an extra, which stores on this machine do without
+    from skyferry.clouds.http import HttpResponse
 
 # Bytes of UTF-8, at S3 and Cloud Storage. Azure counts characters; Skyferry applies the same limit everywhere.
 KEY_MAX = 1024
