@@ -20,7 +20,7 @@
     │   │   └── BreakerOpen         its circuit breaker refused the request          retry
     │   ├── IdentityRefused         credentials missing or rejected      outage      retry
     │   ├── QuotaExceeded           no room left                         outage      retry
-    │   ├── OutOfResources          no file descriptors or memory left   outage      retry
+    │   ├── OutOfResources          no files, threads or memory left     outage      retry
     │   ├── PermissionDenied        the identity lacks a permission                  permanent
     │   ├── RegionNotAllowed        the store is where its route allows no copies    permanent
     │   ├── BucketNotFound          the bucket itself is missing                     permanent
@@ -213,7 +213,7 @@ class QuotaExceeded(StoreError):
 
 
 class OutOfResources(StoreError):
-    """This process has no file descriptors or no memory left."""
+    """This process has no file descriptors, threads or memory left."""
 
     outage = True
     local = True
@@ -311,6 +311,11 @@ class NotFound(SkyferryError):
 
 class InternalError(SkyferryError):
     """Something unexpected happened in Skyferry itself."""
+
+
+def list_kinds(base: type[SkyferryError] = SkyferryError) -> list[str]:
+    """Return the kinds of all errors."""
+    return [base.kind, *(kind for each in base.__subclasses__() for kind in list_kinds(each))]
 
 
 def flatten_group(group: BaseExceptionGroup[E]) -> Iterator[E]:

@@ -16,7 +16,8 @@ from skyferry.cli.lazy_group import LazyGroup
 from skyferry.cli.parameters import CONTEXT
 from skyferry.cli.render import output
 from skyferry.cli.streams import OutputLost
-from skyferry.errors import SkyferryError, flatten_group
+from skyferry.errors import OutOfResources, SkyferryError, flatten_group
+from skyferry.tasks import threads
 
 app = LazyGroup(
     "skyferry",
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         expected = list(flatten_group(group))
     except* OSError as group:
         expected = [_translate_file_error(error) for error in flatten_group(group)]
+    except* (RuntimeError, MemoryError) as group:
+        expected = [_translate_exhaustion(error) for error in flatten_group(group)]
     except* _cancelled_errors():
         interrupted = True
     if lost is not None and lost.broken:
@@ -78,10 +81,21 @@ def _translate_file_error(error: OSError) -> SkyferryError:
     """Return the error of a file or folder that cannot be used; raise any other."""
     if error.errno == errno.ENOENT and error.filename is None and not _has_folder():
         return SkyferryError("the current folder no longer exists", hint="change to another one")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return OutOfResources("too many files are open", hint="raise the limit of open files (ulimit -n)")
     if error.filename is None or not isinstance(error.filename, str | bytes | os.PathLike):
         raise error
     hint = "correct the path, or its permissions"
     return SkyferryError(error.strerror or str(error), where=os.fsdecode(error.filename), hint=hint)
+
+
+def _translate_exhaustion(error: RuntimeError | MemoryError) -> SkyferryError:
+    """Return the error of a process that gets no more threads or memory; raise any other."""
+    if isinstance(error, MemoryError):
+        return OutOfResources("this process gets no more memory", hint=threads.HINT)
+    if str(error) != threads.REFUSED:
+        raise error
+    return threads.refuse_thread()
 
 
 def _has_folder() -> bool:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from skyferry import COLLECT_AFTER
 from skyferry.errors import ConfigError
+from skyferry.tasks.threads import REFUSED
 
 VARIABLE = "SKYFERRY_EVENT_LOOP"
 FILES = 10_240  # open files; macOS allows no more in a process
@@ -31,14 +32,26 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     """
     try:
         check_clock(time.time())
+        raise_file_limit()  # before imports open files
         factory = choose_loop(os.environ.get(VARIABLE, "").strip().lower())
-        raise_file_limit()
-    except ConfigError:
+    except BaseException:
         work.close()
         raise
     return_large_buffers()
-    with asyncio.Runner(loop_factory=factory) as runner:
+    runner = asyncio.Runner(loop_factory=factory)
+    try:
         return runner.run(work)
+    finally:
+        _close_runner(runner)
+
+
+def _close_runner(runner: asyncio.Runner) -> None:
+    """Close the loop, also where no thread can be started that waits for the others: none of them has anything to do."""
+    try:
+        runner.close()
+    except RuntimeError as refused:
+        if str(refused) != REFUSED:
+            raise
 
 
 def choose_loop(wanted: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

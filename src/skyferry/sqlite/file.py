@@ -15,19 +15,19 @@ import errno
 import os
 import queue
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError, SkyferryError
+from skyferry.errors import LedgerDamaged, LedgerError, OutOfResources, QueueDamaged, QueueError, SkyferryError
 from skyferry.sql.schema_steps import SchemaHistory
 from skyferry.sqlite.opened import OpenedFile
 from skyferry.sqlite.owners import PATIENCE, OwnerLock, owners_folder
 from skyferry.sqlite.quiet_time import NO_QUIET_TIME, QuietTime, find_patience
 from skyferry.sqlite.schema import apply_next_step
+from skyferry.tasks.threads import REFUSED, call_aside, refuse_thread, start_thread
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
@@ -97,19 +97,18 @@ class SqliteFile:
         self._cache = cache
         self._on_health = on_health
         self._failing: set[str] = set()  # "read", "write": sides whose last operation failed
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         try:
             self._open(history, owner, opened)
+            self._thread = start_thread(f"sqlite-{path.name}", self._run)
         except (sqlite3.Error, OSError, SkyferryError) as problem:
             for name in ("_reader", "_writer", "presence"):
                 if hasattr(self, name):
                     getattr(self, name).close()
             raise translate_error(problem, error, path) from problem
         self.rollbacks = 0  # transactions that failed
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._quiet: dict[str, QuietTime] = {}
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=f"sqlite-{path.name}", daemon=True)
-        self._thread.start()
         self._readers = ThreadPoolExecutor(1, f"sqlite-read-{path.name}")
 
     def _open(self, history: SchemaHistory, owner: str, opened: Opened | None) -> None:
@@ -221,9 +220,9 @@ class SqliteFile:
         self._closed = True
         self._requests.put(None)
         while self._thread.is_alive():
-            await asyncio.to_thread(self._thread.join, PATIENCE)
+            await call_aside(self._thread.join, PATIENCE)
             self._check_turn()
-        await asyncio.to_thread(self._readers.shutdown)
+        await call_aside(self._readers.shutdown)
         self._reader.close()
         self._writer.close()
         self.presence.close()
@@ -332,6 +331,10 @@ def connect(path: Path, **options: Any) -> sqlite3.Connection:
 
 def translate_error(problem: Exception, kind: type[SkyferryError], path: Path) -> SkyferryError:
     """Return the error for an exception of SQLite, the system or the decoding of stored values, with a hint."""
+    if str(problem) == REFUSED:
+        problem = refuse_thread()
+    if isinstance(problem, OutOfResources):
+        return kind(problem.message, where=str(path), hint=problem.hint)
     if isinstance(problem, SkyferryError):
         return problem
     text, hint = str(problem), ""

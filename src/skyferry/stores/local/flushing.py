@@ -20,7 +20,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from skyferry.stores.local.threads import started
+from skyferry.errors import OutOfResources
+from skyferry.tasks.threads import start_thread
 
 T = TypeVar("T")
 FLUSHERS = 4
@@ -82,15 +83,24 @@ class Flushes(Generic[T]):
 
     def _begin(self) -> None:
         """Begin the next group; files that are changed later need another flush. The lock MUST be held."""
-        if not self._threads:
-            self._threads = [started(f"{self._name}-flush-{n}", self._work) for n in range(FLUSHERS)]
+        self._start_threads()
         group, self._requested = self._requested, {}
         files, together = list(group.values()), self._serves(group)
         share = len(files) if together else min(SHARE, -(-len(files) // FLUSHERS))
         shares = [files[start : start + share] for start in range(0, len(files), share)]
+        if not self._threads:
+            for each in shares:
+                self._resume(self._flush_share(each, together))
+            return
         self._in_progress = len(shares)
         for each in shares:
             self._begun.put((each, together))
+
+    def _start_threads(self) -> None:
+        """Start the threads, or as many as the system allows. Without any, whichever thread begins a group flushes it."""
+        with suppress(OutOfResources):
+            while len(self._threads) < FLUSHERS:
+                self._threads.append(start_thread(f"{self._name}-flush-{len(self._threads)}", self._work))
 
     def _serves(self, group: dict[_Inode, tuple[int, list[T]]]) -> bool:
         """Return True if one call flushes the group, because all its files are on the filesystem of the anchor."""
@@ -101,16 +111,19 @@ class Flushes(Generic[T]):
 
     def _work(self) -> None:
         while (taken := self._begun.get()) is not None:
-            files, together = taken
-            served, flushed = together and self._flush_together(files[-1][0]), []
-            for file, waiting in files:
-                failed = None if served else flush(file)
-                flushed += [(each, failed) for each in waiting]
-            self._resume(flushed)
+            self._resume(self._flush_share(*taken))
             with self._lock:
                 self._in_progress -= 1
                 if not self._in_progress and self._requested:
                     self._begin()
+
+    def _flush_share(self, files: list[tuple[int, list[T]]], together: bool) -> list[tuple[T, OSError | None]]:
+        """Flush files, and return what waits for each, with its error."""
+        served, flushed = together and self._flush_together(files[-1][0]), list[tuple[T, OSError | None]]()
+        for file, waiting in files:
+            failed = None if served else flush(file)
+            flushed += [(each, failed) for each in waiting]
+        return flushed
 
     def _flush_together(self, last: int) -> bool:
         """Flush the filesystem. The `fsync` of one file after that reports a journal that was aborted, as syncfs does not."""

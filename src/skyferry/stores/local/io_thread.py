@@ -19,9 +19,11 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from skyferry.errors import OutOfResources
 from skyferry.frozen import dataclass
 from skyferry.stores.local.flushing import Flushes
-from skyferry.stores.local.threads import Results, joined, started
+from skyferry.stores.local.threads import Results, joined
+from skyferry.tasks.threads import start_thread
 
 T = TypeVar("T")
 Steps = Generator[int, None, T]  # yields file descriptors; each is flushed before the next step
@@ -66,10 +68,14 @@ class Lane:
         self._taken = 0  # steps begun, by all threads
 
     async def run(self, steps: Steps[T]) -> T:
-        """Run the steps and return their result. If cancelled before they have started, they do not run."""
+        """Run the steps and return their result. If cancelled before they have started, they do not run.
+
+        Raises OutOfResources if no thread can be started.
+        """
         if self._results is None:
-            self._results = results = Results()
-            self._threads = [started(self._name, self._work, results)]
+            results = Results()
+            self._threads = [start_thread(self._name, self._work, results)]
+            self._results = results
         future: asyncio.Future[T] = self._results.expected()
         self._requested.append(_Job(future, steps))
         self._schedule(self._results.loop.call_soon)
@@ -148,7 +154,8 @@ class Lane:
         if slow == 2:
             slow, self._helpers = 0, [helper for helper in self._helpers if helper.is_alive()]
             if len(self._helpers) < HELPERS:
-                self._helpers.append(started(f"{self._name}-help", self._help, self._results))
+                with suppress(OutOfResources):  # the first thread goes on alone
+                    self._helpers.append(start_thread(f"{self._name}-help", self._help, self._results))
         self._watch = self._results.loop.call_later(PATIENCE, self._again, before, slow)
 
     def _again(self, before: int, slow: int) -> None:

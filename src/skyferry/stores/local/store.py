@@ -15,7 +15,6 @@ filesystem's clock, keeps its version.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 import uuid
@@ -52,6 +51,7 @@ from skyferry.stores.local.metadata import attach, describe, version_of
 from skyferry.stores.local.names import LONGEST_NAME, names_of
 from skyferry.stores.local.threads import Threads
 from skyferry.stores.local.uploads import under_way
+from skyferry.tasks.threads import call_aside
 
 T = TypeVar("T")
 Found: TypeAlias = tuple[int, os.stat_result, tuple[int, ...]]  # see `existing`
@@ -191,7 +191,7 @@ class LocalStore:
             self._closed = True
             await self._lane.close()
             await self._threads.close()
-            await asyncio.to_thread(self._bucket.close)
+            await call_aside(self._bucket.close)
 
     async def _run(self, key: str, function: Callable[..., T], *args: object) -> T:
         return await self._threads.run(through, self._steps(key, stepless(function), *args))

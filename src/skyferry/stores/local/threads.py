@@ -14,6 +14,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from skyferry.errors import OutOfResources
+from skyferry.tasks.threads import call_aside, start_thread
+
 T = TypeVar("T")
 _Job = tuple["asyncio.Future[Any]", Callable[..., Any], tuple[object, ...]]
 
@@ -76,12 +79,19 @@ class Threads:
         self._results: Results | None = None
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
-        """Run `function(*args)` in a thread. If cancelled before it has started, it does not run."""
+        """Run `function(*args)` in a thread. If cancelled before it has started, it does not run.
+
+        Raises OutOfResources if no thread can be started and there is none.
+        """
         if self._results is None:
             self._results = Results()
+        if self._results.pending >= (begun := len(self._threads)) < self._count:
+            try:
+                self._threads.append(start_thread(f"{self._name}-{begun}", self._work, self._results))
+            except OutOfResources:
+                if not begun:
+                    raise
         future: asyncio.Future[T] = self._results.expected()
-        if self._results.pending > (begun := len(self._threads)) < self._count:
-            self._threads.append(started(f"{self._name}-{begun}", self._work, self._results))
         self._jobs.put((future, function, args))
         return await future
 
@@ -102,13 +112,6 @@ class Threads:
             results.announce()
 
 
-def started(name: str, work: Callable[..., None], *args: object) -> threading.Thread:
-    """Start a thread that does not keep the process alive."""
-    thread = threading.Thread(target=work, args=args, name=name, daemon=True)
-    thread.start()
-    return thread
-
-
 async def joined(threads: list[threading.Thread]) -> None:
     """Wait until all of them have ended."""
 
@@ -117,4 +120,4 @@ async def joined(threads: list[threading.Thread]) -> None:
             thread.join()
 
     if threads:
-        await asyncio.to_thread(join)
+        await call_aside(join)
