@@ -55,7 +55,7 @@ Event = Literal[
     "store.request",  # store, operation, duration, bytes, error
     "store.retry",  # one request is retried within the attempt
     "store.disordered",  # key: one out of order in a listing, message: the key before it
-    "breaker.changed",  # store, reason: closed, open, half_open
+    "breaker.changed",  # store, reason: closed, open, half_open; error: the last one, if it opened
     "limit.changed",  # store, count: requests that it may have in flight; only changes by a quarter
     "limiter.waited",  # store, duration
     "shared_limits.fallback",  # error, message, count: of workers; the ledger does not answer

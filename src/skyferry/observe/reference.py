@@ -64,7 +64,7 @@ MEANING: Mapping[str, str] = {
     "store.request": "A store answered one request, or the request failed with `error`.",
     "store.retry": "One request failed with `error` and is retried within the attempt. With `message`, `copy` waits for the store.",
     "store.disordered": "A store does not list keys in the order of their bytes. Nothing is missed, but it costs requests.",
-    "breaker.changed": "A store's circuit breaker is now `reason`: closed, open or half_open.",
+    "breaker.changed": "A store's circuit breaker is now `reason`: closed, open or half_open. `error` opened it.",
     "limit.changed": "Up to `count` small requests to a store may be in flight; it had changed by a quarter.",
     "shared_limits.fallback": "The ledger does not answer, as `message` says. Until it does, this worker keeps the limits of "
     "`shared_limits` by itself: its share of each rate, with `count` workers, and its own circuit breakers.",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skyferry.cli.render import output
 from skyferry.cli.render.failures import FailureReport
-from skyferry.cli.render.stalls import PROGRESS, Stalls
+from skyferry.cli.render.stalls import PROGRESS, SETTLED, Stalls
 from skyferry.discovery.listing import ListingProgress
 from skyferry.frozen import dataclass
 from skyferry.records import PRESENT, Record
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LINES = 5.0  # seconds between lines of progress without a terminal
 WRITES = ("write", "write_part", "copy_from", "copy_part")
 LOOKS = ("head", "list", "uploads")  # operations that any other answer shows to work
+LEDGER = "ledger"  # is waited for like a store
 BREAKER = "breaker"  # the reason for waiting, in place of a kind of error
 THERE = ("current", "superseded", "marker")  # the destination has this version, a newer one, or the folder
 
@@ -51,7 +52,9 @@ class CopyProgress:
     lossy: str = ""  # what the destination cannot store, whatever there is
     lost: dict[str, None] = field(default_factory=dict)  # what it could not store of the copied objects, in order
     began: float = field(default_factory=time.monotonic)
-    waiting: dict[str, str] = field(default_factory=dict)  # unavailable stores, and the kind of their last error
+    waiting: dict[str, str] = field(
+        default_factory=dict
+    )  # unavailable stores, or the ledger, and the kind of their last error
     operations: dict[str, str] = field(default_factory=dict)  # of these stores, the operation that failed
     stalls: Stalls = field(default_factory=Stalls)
 
@@ -62,6 +65,8 @@ class CopyProgress:
                 self._count_request(record)
         elif record.event != "event.received":  # the listing counts these objects
             self.stalls.on(record)
+            if record.event in SETTLED and LEDGER in self.waiting:
+                self._report_recovery(LEDGER)
             self._count_step(record)
 
     def _count_request(self, record: Record) -> None:
@@ -110,13 +115,13 @@ class CopyProgress:
         match record.event:
             case "store.special_file" if record.store == "source":
                 self.special += 1
+            case "ledger.failed":
+                self._report_wait(LEDGER, record.error, record.message)
             case "store.retry" if record.message:
                 self.operations[record.store] = record.operation
-                self._report_wait(
-                    record.store, record.error, f"{record.message} ({record.hint})" if record.hint else record.message
-                )
+                self._report_wait(record.store, record.error, _explain(record))
             case "breaker.changed" if record.reason == "open" and record.store not in self.waiting:
-                self._report_wait(record.store, BREAKER, "several consecutive requests failed")
+                self._report_wait(record.store, BREAKER, f"several consecutive requests failed: {_explain(record)}")
             case "breaker.changed" if record.reason == "closed" and record.store in self.waiting:
                 self._report_recovery(record.store)
 
@@ -233,6 +238,10 @@ class CopyProgress:
             (self.special, "skipped (links, FIFOs, sockets, devices)"),
         )
         yield from (f"{count:,} {words}" for count, words in counts if count)
+
+
+def _explain(record: Record) -> str:
+    return f"{record.message} ({record.hint})" if record.hint else record.message
 
 
 @asynccontextmanager

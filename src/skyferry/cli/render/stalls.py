@@ -35,6 +35,7 @@ class Stalls:
     kind: str = ""  # of `error`
     error: str = ""  # the last error of a request or an attempt since the last progress; "" = none
     ended: bool = False  # the copy was ended for lack of progress
+    _unrecorded: bool = False  # the ledger has failed since an object was settled
     _progress: float = field(default_factory=time.monotonic)
     _reported: set[str] = field(default_factory=set)
 
@@ -45,9 +46,12 @@ class Stalls:
         elif record.event in SETTLED:
             self.started.pop(record.key, None)
             self.failures.pop(record.key, None)
+            self._unrecorded = False
             self.note_progress()
         elif record.event == "store.retry":
             self.error, self.kind = f"{record.store}: {record.message or record.error}", record.error
+        elif record.event == "ledger.failed":
+            self.error, self.kind, self._unrecorded = record.message, record.error, True
         elif record.event == "transfer.retry":
             self._fail(record)
         elif record.event == "transfer.released":
@@ -71,7 +75,7 @@ class Stalls:
     @property
     def _failing(self) -> bool:
         """True if a transfer is affected; a listing that fails ends by itself."""
-        return bool(self.error and (self.started or self.failures))
+        return bool(self.error and (self.started or self.failures or self._unrecorded))
 
     def note_progress(self) -> None:
         """Note that an object, or a part of one, has arrived."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -273,7 +274,7 @@ class CircuitBreakingStore(StoreDecorator):
                 breaker.record_outage(operation.side, key, error.retry_after)
                 if error.sent and isinstance(error, UNANSWERED):
                     breaker.record_unanswered(operation, key)
-            self._report(before)
+            self._report(before, error)
             raise
         before = breaker.state
         breaker.record_answer(operation.side, key)
@@ -281,6 +282,12 @@ class CircuitBreakingStore(StoreDecorator):
             self._report(before)
         return answer
 
-    def _report(self, before: BreakerState) -> None:
-        if self._breaker.state is not before:
-            self._observer.on(Record("breaker.changed", store=self.name, reason=self._breaker.state))
+    def _report(self, before: BreakerState, error: SkyferryError | None = None) -> None:
+        """Report a new state; if it is open, with the last error."""
+        state = self._breaker.state
+        if state is before:
+            return
+        record = Record("breaker.changed", store=self.name, reason=state)
+        if error is not None and state is BreakerState.OPEN:
+            record = replace(record, error=error.kind, message=error.message, hint=error.hint)
+        self._observer.on(record)

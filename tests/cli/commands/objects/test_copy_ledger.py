@@ -13,7 +13,10 @@ import pytest
 from tests.cli.commands.objects.test_copy_selection import held, write
 from tests.cli.conftest import Cli
 
+from skyferry.cli.exit_codes import ExitCode
 from skyferry.stores.local.blocking.removal import remove_private_folder
+from skyferry.wiring import copy_ledgers
+from skyferry.wiring.copy_ledgers import CopyLedger
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +113,23 @@ def test_a_folder_that_cannot_be_made_is_one_line(cli: Cli) -> None:
     Path("file").write_text("x")
     result = cli("copy", "in", "file/below/")
     assert (result.code, result.err.count("\n"), "a file is where a folder is needed" in result.err) == (2, 1, True)
+
+
+def test_a_ledger_on_a_full_disk_is_reported_and_ends_the_copy(
+    cli: Cli, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_ledger = copy_ledgers.open_ledger
+
+    def open_full(file: Path) -> CopyLedger:
+        ledger = open_ledger(file)
+        ledger._file._writer.execute("PRAGMA max_page_count=1")  # SQLite keeps the pages that there are
+        return ledger
+
+    monkeypatch.setattr(copy_ledgers, "open_ledger", open_full)
+    write("in", {f"{number}".zfill(200): "x" for number in range(200)})
+    result = cli("copy", "in", "out", "--retry-for", "300ms")
+    first, *rest = result.err.splitlines()
+    assert result.code == ExitCode.UNREACHABLE
+    assert first.startswith("waiting for the ledger: ")
+    assert first.endswith(".db: database or disk is full (free some disk space)")
+    assert any(line.startswith("nothing has arrived for 300 ms, so the copy ends: ") for line in rest)

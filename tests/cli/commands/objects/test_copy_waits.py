@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import pytest
 from tests.cli.conftest import Cli
 
 from skyferry.cli.exit_codes import ExitCode
+from skyferry.stores.local.blocking import writing
 
 BODY = b"what is copied"
 
@@ -133,3 +136,18 @@ def test_a_destination_that_takes_nothing_ends_the_copy(cli: Cli) -> None:
     told = cli("copy", "in/", "sim://out", "--retry-for", "500ms", "--config", config)
     assert told.code == ExitCode.UNREACHABLE, told.err
     assert "failed: a: " in told.err
+
+
+def test_a_full_destination_is_named_first(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More objects than a circuit breaker admits fail at once."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writing, "write_all", refuse)
+    Path("in").mkdir()
+    for number in range(50):
+        Path(f"in/{number}").write_bytes(BODY)
+    result = cli("copy", "in", "out", "--retry-for", "300ms")
+    assert result.code == ExitCode.UNREACHABLE
+    assert "No space left on device (free some disk space, or raise the quota)" in result.err.splitlines()[0]
