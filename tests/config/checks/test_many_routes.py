@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from skyferry.config.checks.overlaps import OTHERS_MAX
+from skyferry.config.checks.overlaps import MORE, OTHERS_MAX
 from skyferry.config.load import Checked, check
 
 MANY = 1_000
@@ -88,7 +88,8 @@ def test_a_route_reports_the_first_of_many_that_give_objects_its_keys(tmp_path: 
     found = checked(tmp_path / "skyferry.yaml", {"stores": stores, "routes": routes})
     last = f"routes[{OTHERS_MAX + 4}].key"
     said = [each.message for each in found.warnings if each.where == last and "the same key" in each.message]
-    assert said == [f"gives the objects of route r{i} the same key: all/x.c" for i in range(OTHERS_MAX)]
+    whole = [f"gives the objects of route r{i} the same key: all/x.c" for i in range(OTHERS_MAX)]
+    assert said == [*whole[:-1], whole[-1] + MORE]
 
 
 def test_a_route_reports_the_first_of_many_whose_objects_it_deletes(tmp_path: Path) -> None:
@@ -97,8 +98,20 @@ def test_a_route_reports_the_first_of_many_whose_objects_it_deletes(tmp_path: Pa
     stores = {"a": {"url": "file:///srv/a"}, "b": {"url": "file:///srv/b"}}
     found = checked(tmp_path / "skyferry.yaml", {"stores": stores, "routes": routes})
     others = [i for i in range(OTHERS_MAX + 1) if i != 7]
+    whole = [f"deletes objects that route r{i} may not have copied yet" for i in others]
+    assert [each.message for each in found.faults] == [*whole[:-1], whole[-1] + MORE]
+
+
+def test_many_routes_that_may_overlap_hide_none_that_does(tmp_path: Path) -> None:
+    """A route that deletes is a fault if another one takes the same objects for certain, and a warning if it may."""
+    routes: list[dict[str, Any]] = [
+        {"from": "a", "to": "b", "key": f"{i}/{{key}}", "filter": {"glob": [f"{i}/**"]}} for i in range(OTHERS_MAX + 5)
+    ]
+    routes += [{"from": "a", "to": "b"}, {"from": "a", "to": "b", "key": "m/{key}", "after_copy": "delete"}]
+    stores = {"a": {"url": "file:///srv/a"}, "b": {"url": "file:///srv/b"}}
+    found = checked(tmp_path / "skyferry.yaml", {"stores": stores, "routes": routes})
     assert [each.message for each in found.faults] == [
-        f"deletes objects that route r{i} may not have copied yet" for i in others
+        f"deletes objects that route r{OTHERS_MAX + 5} may not have copied yet"
     ]
 
 

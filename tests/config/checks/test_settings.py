@@ -52,6 +52,9 @@ def minio(**given: Any) -> dict[str, Any]:
         (route(to="file://"), "routes[0].to", "has no location"),
         (route(to="c"), "routes[0].to", "there is no store 'c'"),
         (route(key="{nope}"), "routes[0].key", "unknown placeholder {nope}"),
+        (route(key=""), "routes[0].key", "is empty, and so would be each key"),
+        (route(key="../{key}"), "routes[0].key", "no key leads out of a bucket or a folder"),
+        (route(key="a/../{name}"), "routes[0].key", "no key leads out of a bucket or a folder"),
         (route(filter={"exclude": ["["]}), "routes[0].filter.exclude", "without its ]"),
         (route(after_copy="delete", deletes="propagate"), "routes[0].after_copy", "delete the copy"),
         (minio(after_copy="delete"), "routes[0].after_copy", "deletes at store m cannot name a version"),
@@ -119,6 +122,12 @@ def test_a_template_that_gives_many_objects_one_key_is_a_warning(tmp_path: Path,
     found = checked(tmp_path, route(key=key))
     assert found.faults == ()
     assert [(w.where, "both become" in w.message) for w in found.warnings] == [("routes[0].key", True)]
+
+
+def test_a_template_that_begins_with_a_slash_is_a_warning(tmp_path: Path) -> None:
+    found = checked(tmp_path, route(key="/{key}"))
+    assert found.faults == ()
+    assert [(w.where, w.hint) for w in found.warnings] == [("routes[0].key", "Use '{key}'.")]
 
 
 def pair(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def test_a_value_is_read(section: Any, name: str, value: object, expected: objec
 @pytest.mark.parametrize(
     ("section", "name", "value", "message"),
     [
-        (StoreSettings, "bucket", True, "must be text, not True"),
+        (StoreSettings, "bucket", True, "must be text, not true"),
+        (StoreSettings, "bucket", date(2026, 1, 1), "must be text, not 2026-01-01"),
         (StoreSettings, "bucket", ["a"], "must be text"),
         (StoreSettings, "bucket", "a\x00", "must not contain control characters"),
         (StoreSettings, "watch", "maybe", "must be true or false, not 'maybe'"),
@@ -83,7 +85,7 @@ def test_a_value_is_read(section: Any, name: str, value: object, expected: objec
         ),
         (StoreSettings, "requests_per_second", "\u0661", "must be a number"),
         (StoreSettings, "requests_per_second", -1, "must be greater than or equal to 0, not -1"),
-        (StoreSettings, "bytes_per_second", math.inf, "must be a finite number, not inf"),
+        (StoreSettings, "bytes_per_second", math.inf, "must be a finite number, not .inf"),
         (StoreSettings, "bytes_per_second", "9" * 400, "must be a finite number"),
         (StoreSettings, "bytes_per_second", True, "true is not a size such as 512KiB, 64MiB or 1GB"),
         (StoreSettings, "simulator", 3, "must be a section: lines of `name: value`, not 3"),
@@ -91,10 +93,10 @@ def test_a_value_is_read(section: Any, name: str, value: object, expected: objec
         (RetrySettings, "max_retries", 2.5, "must be an integer, not 2.5"),
         (RetrySettings, "max_retries", "\u0661", "must be an integer"),
         (RetrySettings, "max_retries", 11, "must be less than or equal to 10, not 11"),
-        (RetrySettings, "max_delay", math.nan, "must be a finite number, not nan"),
+        (RetrySettings, "max_delay", math.nan, "must be a finite number, not .nan"),
         (LimitSettings, "part_size", "1KiB", "must be greater than or equal to 65536, not '1KiB'"),
         (ServerSettings, "patience", 0, "must be greater than 0, not 0"),
-        (TracingSettings, "sample_rate", math.nan, "must be greater than or equal to 0, not nan"),
+        (TracingSettings, "sample_rate", math.nan, "must be greater than or equal to 0, not .nan"),
         (FilterSettings, "glob", {"a": "b"}, "must be a list"),
         (FilterSettings, "glob", 5, "must be a list, not 5"),
         (
@@ -107,7 +109,7 @@ def test_a_value_is_read(section: Any, name: str, value: object, expected: objec
         (RouteSettings, "priority", "urgent", "must be 'low', 'normal' or 'high', not 'urgent'"),
         (RouteSettings, "metadata", "x", "must be a section: lines of `name: value`, not 'x'"),
         (RouteSettings, "max_deletes", "some", "'some' is not a number, a share such as 25%"),
-        (LogSettings, "level", None, "must be 'debug', 'info', 'warning' or 'error', not None"),
+        (LogSettings, "level", None, "must be 'debug', 'info', 'warning' or 'error', not null"),
         (LogSettings, "self", 1, "is not a setting"),
         (Settings, "workspace", 3, "must be a path, not 3"),
     ],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field
 from heapq import merge
 from itertools import islice
+from typing import TypeVar
 
 from skyferry.config.reading.document import Document
 from skyferry.config.settings import FilterSettings, RouteSettings
@@ -16,8 +17,12 @@ from skyferry.routing.prefixes import PrefixIndex, start_of_keys
 from skyferry.routing.routes import compile_filter
 from skyferry.routing.samples import example_keys, render_key
 
-OTHERS_MAX = 10  # other routes that are reported for one route
+OTHERS_MAX = (
+    10  # other routes that are reported for one route: of those that make a fault, and of those that make a warning
+)
+MORE = "; further routes are not listed"
 Numbered = tuple[int, RouteSettings]  # with the index in the document
+T = TypeVar("T")
 
 
 def check_moves(routes: Sequence[Numbered], document: Document) -> None:
@@ -25,19 +30,28 @@ def check_moves(routes: Sequence[Numbered], document: Document) -> None:
     sources: dict[str, list[int]] = defaultdict(list)
     for position, (_, route) in enumerate(routes):
         sources[route.source].append(position)
-    pairs: list[tuple[int, int]] = []  # the route that deletes, and the other
+    simple = [_is_simple(route.filter) for _, route in routes]
+    pairs: list[tuple[int, int, str]] = []  # the route that deletes, the other, and the end of the message
     for group in sources.values():
         index = PrefixIndex((routes[i][1].filter.prefix, i) for i in group)
         for mover in (i for i in group if routes[i][1].after_copy != "keep"):
-            pairs += [(mover, other) for other in islice(_find_hasty(mover, index, routes), OTHERS_MAX)]
-    for position, other in sorted(pairs, key=lambda pair: (min(pair), max(pair))):
-        (at, route), (_, late) = routes[position], routes[other]
-        place = ("routes", at, "after_copy")
-        why = f"deletes objects that route {late.name} may not have copied yet"
-        if _is_simple(route.filter) and _is_simple(late.filter):
+            for certain in (True, False):  # warnings take no place from faults
+                others = (i for i in _find_hasty(mover, index, routes) if (simple[mover] and simple[i]) is certain)
+                pairs += [(mover, other, end) for other, end in _take_first(others)]
+    for position, other, end in sorted(pairs, key=lambda pair: (min(pair[:2]), max(pair[:2]))):
+        place = ("routes", routes[position][0], "after_copy")
+        why = f"deletes objects that route {routes[other][1].name} may not have copied yet{end}"
+        if simple[position] and simple[other]:
             document.fault(place, why, "Set after_copy: keep, or filters by prefix that do not overlap.")
         else:
             document.warn(place, why, "Ignore this if their filters do not overlap.")
+
+
+def _take_first(others: Iterable[T]) -> Iterator[tuple[T, str]]:
+    """Yield as many as are reported, each with the end of its message. The last one says so if there are more."""
+    found = list(islice(others, OTHERS_MAX + 1))
+    for at, other in enumerate(found[:OTHERS_MAX], 1):
+        yield other, MORE if at == OTHERS_MAX < len(found) else ""
 
 
 def _find_hasty(mover: int, index: PrefixIndex[int], routes: Sequence[Numbered]) -> Iterator[int]:
@@ -77,13 +91,13 @@ class _Namer:
 def check_meetings(routes: Sequence[Numbered], document: Document) -> None:
     """Report objects of two routes that would get the same key in one store."""
     pairs = (pair for namers in _group_namers(routes) for pair in _find_meetings(namers))
-    for first, second, made in sorted(pairs):
+    for first, second, made, end in sorted(pairs):
         (_, one), (index, two) = routes[first], routes[second]
         why, hint = f"gives objects a key that route {one.name} gives to others: {made}", "The newest event wins"
         if one.source == two.source:
             why = f"gives the objects of route {one.name} the same key: {made}"
             hint = "The second route finds the copies of the first"
-        document.warn(("routes", index, "key"), why, f"{hint}. Set another key to keep them apart.")
+        document.warn(("routes", index, "key"), f"{why}{end}", f"{hint}. Set another key to keep them apart.")
 
 
 def _group_namers(routes: Sequence[Numbered]) -> list[list[_Namer]]:
@@ -102,17 +116,17 @@ def _group_namers(routes: Sequence[Numbered]) -> list[list[_Namer]]:
     return [list(group.values()) for group in found.values()]
 
 
-def _find_meetings(namers: Sequence[_Namer]) -> Iterator[tuple[int, int, str]]:
-    """Yield two routes that meet, the earlier one first, and a key that both make."""
+def _find_meetings(namers: Sequence[_Namer]) -> Iterator[tuple[int, int, str, str]]:
+    """Yield two routes that meet, the earlier one first, a key that both make, and the end of the message."""
     meets = _find_pairs(namers)
     for at, namer in enumerate(namers):
         shared: dict[int, str] = {}
         for second in namer.members:
             firsts = merge(*([(i, other) for i in namers[other].members if i < second] for other in meets[at]))
-            for first, other in islice(firsts, OTHERS_MAX):
+            for (first, other), end in _take_first(firsts):
                 if other not in shared:
                     shared[other] = _find_shared(namers[other], namer)
-                yield first, second, shared[other]
+                yield first, second, shared[other], end
 
 
 def _find_pairs(namers: Sequence[_Namer]) -> list[set[int]]:

@@ -60,12 +60,26 @@ def _patterns(place: Place, route: RouteSettings, document: Document) -> None:
     except ValueError as error:
         there_are = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
         document.fault((*place, "key"), f"{route.key!r} {error}", f"Known: {there_are}.")
+    _destinations(place, route.key, document)
     for setting, globs in (("glob", route.filter.glob), ("exclude", route.filter.exclude)):
         for text in globs:
             try:
                 compile_glob(text)
             except ValueError as error:
                 document.fault((*place, "filter", setting), f"{text!r} {error}")
+
+
+def _destinations(place: Place, key: str, document: Document) -> None:
+    """Report a template whose keys no store takes, or that a store takes for something else than it looks like."""
+    below = (*place, "key")
+    if not key:
+        document.fault(below, "is empty, and so would be each key", "Use {key}, or leave the setting out.")
+    elif ".." in key.split("/"):
+        why = f"{key!r} has the folder .., but no key leads out of a bucket or a folder"
+        document.fault(below, why, "Remove it, or use another store.")
+    elif key.startswith("/"):
+        why = f"{key!r} begins with a slash, so all copies get into a folder without a name"
+        document.warn(below, why, f"Use {key.lstrip('/')!r}.")
 
 
 def _metadata(place: Place, route: RouteSettings, document: Document) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import date
+from math import isfinite
 from typing import Any, Literal
 
 from skyferry.config.reading.faults import Place, format_place
@@ -37,8 +39,17 @@ class InvalidSettings(ValueError):
 
 def expect(what: str, value: object, hint: str = "") -> WrongValue:
     """Return the error of a value that is not what it must be. Large values are not shown."""
-    shown = "" if isinstance(value, dict | list) else f", not {value!r}"
+    shown = "" if isinstance(value, dict | list) else f", not {show_value(value)}"
     return WrongValue(f"must be {what}{shown}", hint)
+
+
+def show_value(value: object) -> str:
+    """Return a value for messages, as it is written in YAML."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float) and not isfinite(value):
+        return f"{value}".replace("inf", ".inf").replace("nan", ".nan")
+    return str(value) if isinstance(value, date) else repr(value)
 
 
 def find_faults(part: str | int, error: ValueError) -> Iterable[ValueFault]:
