@@ -86,8 +86,12 @@ class SqliteLedgerMaintenance(DurableFile):
             if damaged:
                 await _carry_over(path, ledger)
             yield ledger
-        finally:
+        except BaseException:
             await ledger.close()
+            if new != path and not _is_filled(new):  # else the next rebuild continues it
+                _remove(new)
+            raise
+        await ledger.close()
         if new != path:
             _replace(path, new)
 
@@ -139,6 +143,14 @@ def _replace(path: Path, new: Path) -> None:
             os.rename(old, path.with_name(f"{path.name}.damaged-{at}{part}"))
     os.rename(new, path)
     rmtree(owners_folder(new), ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    from shutil import rmtree
+
+    for part in SUFFIXES:
+        path.with_name(f"{path.name}{part}").unlink(missing_ok=True)
+    rmtree(owners_folder(path), ignore_errors=True)
 
 
 def _find_damage(path: Path) -> list[str]:

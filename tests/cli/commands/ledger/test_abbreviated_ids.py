@@ -32,3 +32,14 @@ def test_an_unknown_beginning_does_not_exist(filled: Cli) -> None:
     result = filled("dead-letters", "redrive", "ffff")
     assert (result.code, result.out) == (1, "0 dead letters redriven\n")
     assert result.err == "error: no dead letter is selected (`skyferry dead-letters list` shows what there is)\n"
+
+
+def test_an_unknown_id_among_known_ones_is_named(filled: Cli) -> None:
+    result = filled("dead-letters", "redrive", DEAD, "ffff")
+    assert (result.code, result.out) == (1, "1 dead letter redriven\n")
+    assert (
+        result.err == "error: ffff: 1 dead letter does not exist (`skyferry dead-letters list` shows what there is)\n"
+    )
+    result = filled("dead-letters", "discard", "--yes", MALFORMED, "ffff", "eeee")
+    assert (result.code, result.out) == (1, "1 dead letter discarded\n")
+    assert result.err.startswith("error: ffff, eeee: 2 dead letters do not exist (")

@@ -62,3 +62,10 @@ def test_what_is_back_is_not_deleted(run: Cli, cli: Cli) -> None:
     Path("elsewhere").rename(SOURCE)
     run()
     assert copies() == ["a", "b", "c"]
+
+
+def test_an_unknown_id_among_known_ones_is_named(run: Cli, cli: Cli) -> None:
+    (a, *_) = [i["id"] for i in cli("deletes", "list", "--json").json()["items"]]
+    result = cli("deletes", "approve", a, "ffff")
+    assert (result.code, result.out) == (1, "1 delete approved\n")
+    assert result.err == "error: ffff: 1 delete does not exist (`skyferry deletes list` shows what there is)\n"

@@ -262,3 +262,11 @@ def test_dead_letters_of_a_damaged_ledger_are_taken_over(filled: Cli) -> None:
     ]
     assert len(list(DATA.glob("ledger.db.damaged-*Z"))) == 1
     assert not list(DATA.glob("*.rebuilt*"))
+
+
+def test_a_rebuild_that_finds_no_store_leaves_no_file(filled: Cli) -> None:
+    """The folder of the destination is missing."""
+    LEDGER.unlink()
+    before = sorted(path.name for path in DATA.iterdir())
+    assert filled("ledger", "rebuild").code != 0
+    assert sorted(path.name for path in DATA.iterdir()) == before

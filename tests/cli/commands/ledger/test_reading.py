@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from skyferry.cli.commands.ledger.selection import SKIPS
 from skyferry.clock import SystemClock
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.model import Provider
@@ -230,3 +232,17 @@ def test_status_of_a_service_that_does_not_answer_has_its_own_exit_code(filled: 
     result = filled("status", "--url", "http://127.0.0.1:9")
     assert result.code == 4
     assert result.err.startswith("error: http://127.0.0.1:9/v1/status: ")
+
+
+@pytest.mark.parametrize("command", [("transfers",), ("dead-letters", "list")])
+def test_an_unknown_name_in_a_filter_is_a_warning(filled: Cli, command: tuple[str, ...]) -> None:
+    assert filled(*command, "--reason", "curent").err == "warning: --reason: curent is unknown. Did you mean current?\n"
+    result = filled(*command, "--route", "nope")
+    assert (result.code, result.err) == (0, "warning: --route: nope is unknown. Known: default.\n")
+    assert filled(*command, "--reason", "permission_denied").err == ""
+
+
+def test_the_reasons_of_skipped_transfers_are_those_of_the_page() -> None:
+    page = Path(__file__).parents[4] / "docs" / "reference" / "errors.md"
+    table = page.read_text().partition("## Reasons of skipped transfers")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(SKIPS)

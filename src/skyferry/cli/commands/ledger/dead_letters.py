@@ -17,6 +17,7 @@ from skyferry.cli.commands.ledger.selection import (
     Ids,
     TransferOptions,
     complete_ids,
+    find_missing,
     query_ledger,
     read_ledger,
     report_count,
@@ -61,7 +62,7 @@ def list_(
             await ledger.list_dead_letters(where, paging.cursor, paging.limit),
         )
 
-    causes, buckets, page = read_ledger(at, ask)
+    causes, buckets, page = read_ledger(at, ask, where)
     if json:
         from skyferry.server.models import DeadLetterSummary
 
@@ -124,7 +125,8 @@ def redrive(
     are unknown there, so --prefix cannot be used.
 
     JSON: `count`; with --from-queue also `redriven` (by the ledger), `sent` (to their queue), `stale` (copies of letters that
-    were redriven before, removed) and `left` (in the dead-letter queue). Exit code 1 if there were none.
+    were redriven before, removed) and `left` (in the dead-letter queue). Exit code 1 if there were none, or if one
+    of the IDs does not exist.
     """
     if from_queue:
         from skyferry.cli.commands.ledger.from_queue import redrive_from_queue
@@ -136,8 +138,8 @@ def redrive(
         return
     where = options.select(None, reason)
     require_selection(ids, all_, where != Filter())
-    count = query_ledger(at, lambda ledger: _redrive(ledger, where, ids))
-    report_count(count, "dead letter", "redriven", json, "dead-letters list")
+    count, missing = query_ledger(at, lambda ledger: _redrive(ledger, where, ids), where)
+    report_count(count, "dead letter", "redriven", json, "dead-letters list", missing)
 
 
 def discard(
@@ -152,7 +154,7 @@ def discard(
 ) -> None:
     """Delete dead letters and their messages for good.
 
-    JSON: `count`. Exit code 1 if there were none.
+    JSON: `count`. Exit code 1 if there were none, or if one of the IDs does not exist.
     """
     where = options.select(None, reason)
     require_selection(ids, all_, where != Filter())
@@ -160,8 +162,8 @@ def discard(
         if not sys.stdin.isatty():
             raise click.BadParameter("confirmation is not possible without a terminal: give --yes")
         click.confirm("Delete them for good?", abort=True)
-    count = query_ledger(at, lambda ledger: _discard(ledger, where, ids))
-    report_count(count, "dead letter", "discarded", json, "dead-letters list")
+    count, missing = query_ledger(at, lambda ledger: _discard(ledger, where, ids), where)
+    report_count(count, "dead letter", "discarded", json, "dead-letters list", missing)
 
 
 async def _complete_letters(ledger: DeadLetters, ids: Sequence[str] | None) -> list[str]:
@@ -171,12 +173,21 @@ async def _complete_letters(ledger: DeadLetters, ids: Sequence[str] | None) -> l
     return await complete_ids(ids, load, attrgetter("id")) or []
 
 
-async def _redrive(ledger: DeadLetters, where: Filter, ids: Sequence[str] | None) -> int:
-    return await ledger.redrive(where, await _complete_letters(ledger, ids) or None)
+async def _redrive(ledger: DeadLetters, where: Filter, given: Sequence[str] | None) -> tuple[int, list[str]]:
+    ids = await _complete_letters(ledger, given)
+    missing = await _find_missing(ledger, given, ids)
+    return await ledger.redrive(where, ids or None), missing
 
 
-async def _discard(ledger: DeadLetters, where: Filter, ids: Sequence[str] | None) -> int:
-    return await ledger.discard(where, await _complete_letters(ledger, ids) or None)
+async def _discard(ledger: DeadLetters, where: Filter, given: Sequence[str] | None) -> tuple[int, list[str]]:
+    ids = await _complete_letters(ledger, given)
+    missing = await _find_missing(ledger, given, ids)
+    return await ledger.discard(where, ids or None), missing
+
+
+async def _find_missing(ledger: DeadLetters, given: Sequence[str] | None, ids: Sequence[str]) -> list[str]:
+    known = {each for each in ids if await ledger.get_dead_letter(each) is not None}
+    return find_missing(given, ids, known)
 
 
 def _report_redrive(found: RedriveCounts, json: bool) -> None:

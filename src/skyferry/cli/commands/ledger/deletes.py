@@ -12,6 +12,7 @@ from skyferry.cli.commands.ledger.selection import (
     PAGE,
     Ids,
     complete_ids,
+    find_missing,
     query_ledger,
     read_ledger,
     report_count,
@@ -104,12 +105,12 @@ def approve(
 
     Rejected deletes can be approved later. Approving a delete of a replaced source accepts the present folder as the source.
 
-    JSON: `count`. Exit code 1 if there were none.
+    JSON: `count`. Exit code 1 if there were none, or if one of the IDs does not exist.
     """
     where = options.select(None)
     require_selection(ids, all_, where != HeldFilter(None))
-    count = query_ledger(at, lambda ledger: _approve_deletes(ledger, where, ids))
-    report_count(count, "delete", "approved", json, "deletes list")
+    count, missing = query_ledger(at, lambda ledger: _approve_deletes(ledger, where, ids))
+    report_count(count, "delete", "approved", json, "deletes list", missing)
 
 
 def reject(
@@ -124,20 +125,31 @@ def reject(
 
     Rejecting a delete of a replaced source accepts the present folder as the source.
 
-    JSON: `count`. Exit code 1 if there were none.
+    JSON: `count`. Exit code 1 if there were none, or if one of the IDs does not exist.
     """
     where = options.select(None)
     require_selection(ids, all_, where != HeldFilter(None))
-    count = query_ledger(at, lambda ledger: _reject_deletes(ledger, where, ids))
-    report_count(count, "delete", "rejected", json, "deletes list")
+    count, missing = query_ledger(at, lambda ledger: _reject_deletes(ledger, where, ids))
+    report_count(count, "delete", "rejected", json, "deletes list", missing)
 
 
-async def _approve_deletes(ledger: HeldDeletes, where: HeldFilter, ids: Sequence[str] | None) -> int:
-    return await ledger.approve_deletes(where, await _complete_deletes(ledger, ids))
+async def _approve_deletes(
+    ledger: HeldDeletes, where: HeldFilter, given: Sequence[str] | None
+) -> tuple[int, list[str]]:
+    ids = await _complete_deletes(ledger, given)
+    missing = await _find_missing(ledger, given, ids)
+    return await ledger.approve_deletes(where, ids), missing
 
 
-async def _reject_deletes(ledger: HeldDeletes, where: HeldFilter, ids: Sequence[str] | None) -> int:
-    return await ledger.reject_deletes(where, await _complete_deletes(ledger, ids))
+async def _reject_deletes(ledger: HeldDeletes, where: HeldFilter, given: Sequence[str] | None) -> tuple[int, list[str]]:
+    ids = await _complete_deletes(ledger, given)
+    missing = await _find_missing(ledger, given, ids)
+    return await ledger.reject_deletes(where, ids), missing
+
+
+async def _find_missing(ledger: HeldDeletes, given: Sequence[str] | None, ids: Sequence[str] | None) -> list[str]:
+    known = await ledger.find_held_deletes(ids) if ids else set()
+    return find_missing(given, ids, known)
 
 
 async def _complete_deletes(ledger: HeldDeletes, ids: Sequence[str] | None) -> list[str] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -13,7 +14,7 @@ from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigOptions, parse_moment
 from skyferry.cli.parameters import Argument, Option, format_command
 from skyferry.cli.render import output
-from skyferry.errors import ConfigError, NotFound
+from skyferry.errors import ConfigError, NotFound, list_kinds
 from skyferry.frozen import dataclass
 from skyferry.model import State
 from skyferry.ports import Filter
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
 
 ID_LENGTH = 32
 PAGE = 1000
+SKIPS = (
+    "current",
+    "superseded",
+    "marker",
+    "gone",
+    "filtered",
+    "foreign",
+    "loop",
+    "hops",
+    "no_route",
+)  # why transfers are skipped
 CANDIDATES = 5  # shown of an ambiguous abbreviation
 T = TypeVar("T")
 
@@ -60,19 +72,33 @@ class TransferOptions:
         return Filter(state, o.route, o.prefix, o.source_key, reason, since, until)
 
 
-def read_ledger(at: ConfigOptions, query: Callable[[Ledger], Awaitable[T]]) -> T:
+def read_ledger(at: ConfigOptions, query: Callable[[Ledger], Awaitable[T]], where: Filter | None = None) -> T:
     """Return the result of a `query` that only reads."""
-    return query_ledger(at, query, reads=True)
+    return query_ledger(at, query, where, reads=True)
 
 
-def query_ledger(at: ConfigOptions, query: Callable[[Ledger], Awaitable[T]], *, reads: bool = False) -> T:
-    """Open the configured ledger, and return the result of `query`."""
+def query_ledger(
+    at: ConfigOptions, query: Callable[[Ledger], Awaitable[T]], where: Filter | None = None, *, reads: bool = False
+) -> T:
+    """Open the configured ledger, and return the result of `query`. Warn of names in its filter, `where`, that are unknown."""
 
     async def run() -> T:
-        async with resources.open_ledger(at.load(), reads=reads) as ledger:
+        settings = at.load()
+        if where is not None:
+            _warn_unknown("--route", where.route, [route.name for route in settings.routes])
+            _warn_unknown("--reason", where.reason, [*SKIPS, *list_kinds()])
+        async with resources.open_ledger(settings, reads=reads) as ledger:
             return await query(ledger)
 
     return asyncio.run(run())
+
+
+def _warn_unknown(option: str, name: str, known: Collection[str]) -> None:
+    """Print a warning, and no error: the ledger may have items of a former configuration or of another release."""
+    if name and name not in known:
+        from skyferry.config.reading.faults import suggest
+
+        print(output.escape_control(f"warning: {option}: {name} is unknown. {suggest(name, known)}"), file=sys.stderr)
 
 
 async def complete_ids(
@@ -108,11 +134,20 @@ def require_selection(ids: list[str] | None, everything: bool, narrowed: bool) -
         raise click.BadParameter("the selection is empty: give IDs, options that narrow it, or --all")
 
 
-def report_count(number: int, noun: str, done: str, json: bool, listing: str) -> None:
-    """Print how many items were affected. Raises NotFound if there were none."""
+def find_missing(given: Sequence[str] | None, ids: Sequence[str] | None, known: Collection[str]) -> list[str]:
+    """Return the texts of `given` whose completed id is not known."""
+    return [text for text, each in zip(given or (), ids or (), strict=True) if each not in known]
+
+
+def report_count(number: int, noun: str, done: str, json: bool, listing: str, missing: Sequence[str] = ()) -> None:
+    """Print how many items were affected. Raises NotFound if there were none, or some of those that were given are `missing`."""
     if json:
         output.print_json({"count": number})
     else:
         output.print_lines(f"{output.format_count(number, noun)} {done}")
+    if number and missing:
+        words = "does not exist" if len(missing) == 1 else "do not exist"
+        hint = f"`{format_command(listing)}` shows what there is"
+        raise NotFound(f"{output.format_count(len(missing), noun)} {words}", where=", ".join(missing), hint=hint)
     if not number:
         raise NotFound(f"no {noun} is selected", hint=f"`{format_command(listing)}` shows what there is")

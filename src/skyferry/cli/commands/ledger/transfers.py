@@ -38,7 +38,7 @@ def transfers(
         row = read_ledger(at, lambda ledger: _get_transfer(ledger, transfer_id))
         _print_transfer(row, json)
     else:
-        page = read_ledger(at, lambda ledger: ledger.list_transfers(where, paging.cursor, paging.limit))
+        page = read_ledger(at, lambda ledger: ledger.list_transfers(where, paging.cursor, paging.limit), where)
         _print_page(page, json)
 
 
