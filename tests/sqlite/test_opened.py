@@ -46,7 +46,7 @@ def replace(file: Path) -> None:
 async def test_a_queue_that_is_not_at_its_path_gets_nothing(
     tmp_path: Path, act: Callable[[Path], object], said: str
 ) -> None:
-    """What is sent is refused, and what is acknowledged stays a message."""
+    """A message that is sent meanwhile is refused, and one that is acknowledged stays."""
     heard: list[SkyferryError | None] = []
     queue = SqliteQueue(tmp_path / "queue.db", "queue", "me", ManualClock(), on_health=heard.append)
     await queue.send([Outgoing(b"1")])
