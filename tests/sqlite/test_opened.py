@@ -15,6 +15,7 @@ from tests.ledgers.sqlite.test_damage import written
 from skyferry.config.load import load
 from skyferry.errors import LedgerError, QueueError, SkyferryError
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
+from skyferry.ledgers.sqlite.maintenance import SqliteLedgerMaintenance
 from skyferry.observe import Fanout
 from skyferry.ports import Outgoing
 from skyferry.queues.sqlite.queue import SqliteQueue
@@ -93,6 +94,16 @@ async def test_a_path_is_that_of_the_opening(tmp_path: Path, monkeypatch: pytest
     await queue.close()
 
 
+async def test_a_path_may_go_up_from_a_link(tmp_path: Path) -> None:
+    """From where the link leads, as of a workspace on another disk and `sqlite://../queue.db`."""
+    (tmp_path / "disk" / "data").mkdir(parents=True)
+    (tmp_path / "workspace").symlink_to(tmp_path / "disk" / "data")
+    queue = SqliteQueue(tmp_path / "workspace" / ".." / "queue.db", "queue", "me", ManualClock())
+    await queue.send([Outgoing(b"1")])
+    await queue.close()
+    assert (tmp_path / "disk" / "queue.db").exists()
+
+
 async def test_a_ledger_that_is_not_at_its_path_cannot_be_written(tmp_path: Path) -> None:
     """Else all that is settled from then on would be forgotten."""
     await written(file := tmp_path / "ledger.db")
@@ -104,6 +115,22 @@ async def test_a_ledger_that_is_not_at_its_path_cannot_be_written(tmp_path: Path
     (tmp_path / "away").rename(file)
     await ledger.check_writable()
     await ledger.close()
+
+
+async def test_a_ledger_that_was_replaced_leaves_nothing_for_the_new_file(tmp_path: Path) -> None:
+    """SQLite applies a -wal file to the file beside it, whichever that is."""
+    await written(file := tmp_path / "ledger.db")
+    await SqliteLedgerMaintenance(file, "check", ManualClock(), 30.0).back_up(tmp_path / "backup.db")
+    ledger = SqliteLedger(file, "me", ManualClock())
+    await ledger.set_identity("source", "x" * 100_000)
+    os.replace(tmp_path / "backup.db", file)
+    with pytest.raises(LedgerError, match="another file is at its path now"):
+        await ledger.close()
+    assert (tmp_path / "ledger.db-wal").stat().st_size == 0
+    again = SqliteLedger(file, "me", ManualClock())
+    assert await again.get_identity("source") == ""
+    await again.close()
+    assert await SqliteLedgerMaintenance(file, "check", ManualClock(), 30.0).find_damage() == []
 
 
 @pytest.mark.parametrize(("name", "part"), [("queue.db", "queue"), ("ledger.db", "ledger")])
@@ -150,3 +177,13 @@ async def test_a_run_until_idle_ends_with_the_loss_of_its_queue(tmp_path: Path) 
     with pytest.raises((QueueError, ExceptionGroup)) as caught:
         await run()
     assert "moved away or deleted" in repr(caught.value)
+
+
+async def test_the_loss_of_a_queue_leaves_the_ledger_closed(tmp_path: Path) -> None:
+    """With its leases released, and its -wal file applied."""
+    (tmp_path / "source").mkdir()
+    with pytest.raises(QueueError, match="moved away or deleted"):
+        async with build_service(load(None, {}, tmp_path), Fanout(())):
+            os.remove(tmp_path / "queue.db")
+    assert (tmp_path / "ledger.db").exists()
+    assert not (tmp_path / "ledger.db-wal").exists()

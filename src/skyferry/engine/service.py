@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import field
 from functools import partial
 from typing import Protocol
@@ -181,13 +181,14 @@ class Service:
 
     async def close(self) -> None:
         """Release leases, and close files and connections."""
-        for queue in self._components.queues:
-            await queue.close()
-        if self._components.outbox:
-            await self._components.outbox.close()
-        await self.ledger.close()
-        for store in self._components.stores:
-            await store.close()
+        async with AsyncExitStack() as closing:  # it closes the last first, and all of them, even if one fails
+            for store in self._components.stores:
+                closing.push_async_callback(store.close)
+            closing.push_async_callback(self.ledger.close)
+            if self._components.outbox:
+                closing.push_async_callback(self._components.outbox.close)
+            for queue in self._components.queues:
+                closing.push_async_callback(queue.close)
 
     async def submit(self, bodies: Sequence[bytes]) -> list[Submission]:
         """Send native events to the first queue, durably. Raises EventError for the first invalid one; then none is sent."""

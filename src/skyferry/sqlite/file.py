@@ -224,8 +224,17 @@ class SqliteFile:
             self._check_turn()
         await call_aside(self._readers.shutdown)
         self._reader.close()
+        self._empty_log()
         self._writer.close()
         self.presence.close()
+
+    def _empty_log(self) -> None:
+        """Write the -wal file back if the file is not at its path: SQLite leaves it, and applies it to what is there next."""
+        try:
+            self._opened.require_in_place()
+        except self._error:
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _require_open(self) -> None:
         if self._closed:

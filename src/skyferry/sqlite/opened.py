@@ -21,7 +21,7 @@ class OpenedFile:
 
     def __init__(self, path: Path, error: type[SkyferryError]) -> None:
         """Remember which file is at `path`. Raises OSError."""
-        self._path, self._error = os.path.abspath(path), error
+        self._path, self._error = str(path.absolute()), error  # with its `..`, which may follow a link
         self._place = _find_place(self._path)
 
     def require_in_place(self) -> None:

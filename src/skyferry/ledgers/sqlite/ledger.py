@@ -56,6 +56,8 @@ class SqliteLedger(
         self._file = SqliteFile(path, HISTORY, owner, LedgerError, register, on_health, cache)
 
     async def close(self) -> None:
-        if not (self._file.closed or self._reads):
-            await self._unregister()
-        await self._file.close()
+        try:
+            if not (self._file.closed or self._reads):
+                await self._unregister()
+        finally:
+            await self._file.close()
