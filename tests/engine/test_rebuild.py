@@ -92,3 +92,23 @@ async def test_what_routes_have_copied_is_remembered_and_the_rest_is_counted(mon
     store.heads = 0
     again = await rebuilt(ledger, store, clock)
     assert (again.remembered, again.known, store.heads) == (0, 2, 4)
+
+
+class Foreign(Listed):
+    """A store whose listing has one key that is no Unicode."""
+
+    async def list(self, prefix: str = "", after: str = ""):  # type: ignore[no-untyped-def]  # as in the port
+        async for meta in super().list(prefix, after):
+            yield replace(meta, key="\udcff") if meta.key == "b" else meta
+
+
+async def test_a_key_that_is_no_unicode_ends_no_rebuild() -> None:
+    """A listing has it, but no request can name it."""
+    clock = ManualClock()
+    route: Route = next(iter(Routes(SETTINGS)))
+    ledger, store = MemoryLedger("one", clock), Foreign(route.store, clock)
+    mine = ObjectRef(*route.source, "k")
+    for key in ("a", "b"):
+        await put(store, key, format_source(mine))
+    found = await rebuilt(ledger, store, clock)
+    assert (found.objects, found.remembered) == (2, 1)

@@ -9,7 +9,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from skyferry.engine.copy import provenance
-from skyferry.errors import ObjectNotFound
+from skyferry.errors import InvalidKey, ObjectNotFound
 from skyferry.frozen import dataclass
 from skyferry.model import (
     Change,
@@ -104,7 +104,7 @@ class _Page:
         async def look(key: str) -> ObjectMeta | None:
             try:
                 return await self.store.head(key)
-            except ObjectNotFound:
+            except (ObjectNotFound, InvalidKey):  # no request can name a key that is no Unicode
                 return None
 
         bare = [meta.key for meta in metas if not provenance.read_provenance(meta).source]

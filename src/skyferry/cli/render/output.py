@@ -18,10 +18,16 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def print_json(document: object) -> None:
-    """Print one JSON document in one line to standard output."""
+    """Print one JSON document in one line to standard output. Lone surrogates (keys that are no Unicode) are escaped."""
     import orjson
 
-    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
+    try:
+        line = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        import json  # seldom needed
+
+        line = json.dumps(document, separators=(",", ":"))
+    sys.stdout.write(line + "\n")
 
 
 def print_model(document: BaseModel) -> None:

@@ -81,7 +81,11 @@ async def find_extraneous(ends: MirrorEnds, spool: IO[bytes]) -> Extraneous:
             continue
         if await mine.find(ends.from_prefix + relative) or (not ordered and not await _is_missing(ends, relative)):
             continue
-        spool.write(orjson.dumps([meta.key, meta.size]) + b"\n")
+        try:
+            line = orjson.dumps([meta.key, meta.size])
+        except TypeError:  # the key is no Unicode, so no request can name it
+            continue
+        spool.write(line + b"\n")
         count, size = count + 1, size + meta.size
     await mine.close()
     return Extraneous(spool, count, size, source_empty)

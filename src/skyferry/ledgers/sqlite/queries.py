@@ -17,6 +17,7 @@ from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES, pack_json
 from skyferry.model import ObjectMeta, ObjectRef, Placement, State
 from skyferry.ports import Clock, Filter, Page, TransferRow
+from skyferry.regex import compile_lazily
 from skyferry.sql import load_statements
 from skyferry.sqlite.file import SqliteFile
 from skyferry.sqlite.statements import read_rows
@@ -24,6 +25,7 @@ from skyferry.sqlite.statements import read_rows
 SQL = load_statements(__package__, "queries.sql")
 FEW = 5000  # keys that may be looked up one by one
 PAGE = 1000  # keys that `list_placements` reads at once
+UNENCODABLE = compile_lazily("[\ud800-\udfff]")  # characters of a key that is no Unicode
 Found = list[tuple[int, int]]  # time and serial
 
 
@@ -52,19 +54,17 @@ class SqliteQueries:
         return orjson.loads(await self._file.read(lambda db: db.execute(query).fetchone()[0]))  # type: ignore[no-any-return]  # as the query makes it
 
     async def get_placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
-        rows = [(key, store) for key in keys]
-
         def operation(db: sqlite3.Connection) -> list[Placement | None]:
-            pairs = zip(keys, read_rows(db, SQL["placements"], rows), strict=True)
+            pairs = zip(keys, _read_placements(db, store, keys), strict=True)
             return [codec.build_placement(store, key, fields) if fields else None for key, fields in pairs]
 
         return await self._file.read(operation)
 
     async def find_current(self, store: str, source: ObjectRef, listed: Sequence[tuple[ObjectMeta, str]]) -> set[str]:
-        rows = [(key, store) for _, key in listed]
+        keys = [key for _, key in listed]
 
         def operation(db: sqlite3.Connection) -> set[str]:
-            pairs = zip(listed, read_rows(db, SQL["placements"], rows), strict=True)
+            pairs = zip(listed, _read_placements(db, store, keys), strict=True)
             return {
                 key for (meta, key), fields in pairs if fields and codec.is_current(store, key, fields, source, meta)
             }
@@ -168,6 +168,14 @@ _LOOKUP_SOURCE = (
     "t.serial IN (SELECT serial FROM transfers WHERE source_key = :source UNION ALL "
     "SELECT x.serial FROM places AS p JOIN transfers AS x ON x.place = p.id WHERE p.key = :source AND x.source_key IS NULL)"
 )
+
+
+def _read_placements(db: sqlite3.Connection, store: str, keys: Sequence[str]) -> list[Any]:
+    """Return the packed placement of each key, in order; None where there is none, as of a key that is no Unicode."""
+    try:
+        return read_rows(db, SQL["placements"], [(key, store) for key in keys])
+    except UnicodeEncodeError:
+        return read_rows(db, SQL["placements"], [("" if UNENCODABLE.search(key) else key, store) for key in keys])
 
 
 def _get_transfer(db: sqlite3.Connection, high: int, low: int) -> TransferRow | None:

@@ -54,6 +54,14 @@ class PlacementCases(LedgerCases):
         assert await one.find_current("to", replace(source, bucket="another"), page) == set()
         assert await one.find_current("to", source, []) == set()
 
+    async def test_keys_that_are_no_unicode_have_no_copy(self, one: Ledger) -> None:
+        """A listing may have one, as of bytes that are not UTF-8. Its neighbours are found."""
+        await self._done(one, transfer("a", "a", T.source.key))
+        keys = ["\udcff", "a", "\udcff"]
+        assert [placed and placed.key for placed in await one.get_placements("to", keys)] == [None, "a", None]
+        page = [(ObjectMeta(T.source.key, 1, "s1", 0.0), key) for key in keys]
+        assert await one.find_current("to", replace(T.source, key="", version=""), page) == {"a"}
+
     async def _done(self, ledger: Ledger, t: Transfer, *, deleted: bool = False) -> None:
         (held,) = await claim(ledger, t)
         assert await settle(ledger, held, done(held, deleted=deleted))

@@ -97,3 +97,14 @@ def test_control_characters_in_keys_cannot_control_the_terminal(cli: Cli) -> Non
     Path("in/a\x1b[2J\n").write_text("x")
     for option in ([], ["-l"]):
         assert "a\\x1b[2J\\x0a" in cli("ls", "in", *option).out
+
+
+@pytest.mark.parametrize("option", [[], ["-l"], ["--json"]])
+def test_a_key_that_is_no_unicode_is_escaped(cli: Cli, monkeypatch: pytest.MonkeyPatch, option: list[str]) -> None:
+    """As of bytes that are not UTF-8, in a listing of S3."""
+    store = Listed("store", ManualClock())
+    store.keys = ["a", "\udcff"]
+    monkeypatch.setattr(object_urls, "open_protected", lambda wanted, settings: nullcontext(store))
+    told = cli("ls", "s3://bucket", *option)
+    assert (told.code, len(told.out.splitlines())) == (0, 2)
+    assert "udcff" in told.out or "\\xdcff" in told.out
