@@ -30,9 +30,10 @@ def check_key(key: str, store: str) -> None:
 def check_deletion(answer: HttpResponse, store: str, header: str = "") -> None:
     """Raise StoreError if another server confirms a delete, such as a portal with a page to sign in.
 
-    S3 and Cloud Storage confirm with 204 and nothing more, some servers with 200; Azure with `header` in each answer.
+    S3 and Cloud Storage confirm with 204 and nothing more, some servers with 200, and fake-gcs-server with the JSON of nothing;
+    Azure with `header` in each answer.
     """
-    if answer.status < 300 and (answer.body.strip() or (header and header not in answer.headers)):
+    if answer.status < 300 and (answer.body.strip() not in (b"", b"null") or (header and header not in answer.headers)):
         raise StoreError("the answer to the delete is not that of the service", where=store, hint=OTHER_SERVER)
 
 

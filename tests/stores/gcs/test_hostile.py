@@ -102,3 +102,10 @@ async def test_the_page_of_a_portal_deletes_nothing(status: int) -> None:
     async with serve(lambda *_: write_answer(status, b"<html>Sign in</html>")) as store:
         with pytest.raises(StoreError, match="the answer to the delete is not that of the service"):
             await store.delete("k")
+
+
+@pytest.mark.parametrize("answer", [write_answer(204, b""), write_answer(200, b""), write_answer(200, b"null\n")])
+async def test_what_emulators_answer_to_a_delete_counts(answer: bytes) -> None:
+    """Cloud Storage itself, storage-testbench and fake-gcs-server."""
+    async with serve(lambda *_: answer) as store:
+        await store.delete("k")
