@@ -36,6 +36,7 @@ class HealthCheck:
     name: str  # of the queue or store; otherwise the part, or for "work" the kind of work
     state: Condition
     message: str = ""
+    stores: tuple[str, ...] = ()  # whose work waits for it, if that is not `name`
 
 
 @dataclass(frozen=True, slots=True)

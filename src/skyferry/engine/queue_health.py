@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from skyferry.errors import FolderMissing, QueueError
 from skyferry.frozen import dataclass
@@ -121,10 +122,14 @@ class OutageWatch:
     """The end of the wait for queues and folders that are away, for a command that ends once no work is left."""
 
     def __init__(
-        self, queues: Sequence[MonitoredQueue], clock: Clock, checks: Callable[[], Sequence[HealthCheck]] = tuple
+        self,
+        queues: Sequence[MonitoredQueue],
+        clock: Clock,
+        checks: Callable[[], Sequence[HealthCheck]] = tuple,
+        stores: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`checks` returns the last results of probes, among them that of missing folders."""
-        self._queues, self._clock, self._checks = queues, clock, checks
+        """`checks` returns the last results of probes, among them that of missing folders; `stores`: destinations by route."""
+        self._queues, self._clock, self._checks, self._stores = queues, clock, checks, stores
         self._began = clock.monotonic()
         self._complete, self._settled = self._began, 0  # when no folder was missing, or a transfer was settled
         self._since = [self._began for _ in queues]  # when each was last not down
@@ -144,10 +149,11 @@ class OutageWatch:
             if (now if failed is None else failed) - self._since[index] >= UNREACHABLE:
                 raise QueueError(f"down for {UNREACHABLE:g} s: {check.message}", where=check.name)
 
-    def check_folders(self, settled: int, in_flight: int) -> None:
+    def check_folders(self, settled: int, in_flight: int, find_routes: Callable[[], Collection[str]]) -> None:
         """Raise FolderMissing if a destination is missing or replaced, and only what waits for it has been left for so long.
 
-        `settled` counts the transfers that are settled, and `in_flight` those under way.
+        `settled` counts the transfers that are settled, and `in_flight` those under way. `find_routes` returns the routes of all
+        that is under way or waits, also for a retry or for an object to be old enough.
         """
         now = self._clock.monotonic()
         missing = next(
@@ -155,6 +161,10 @@ class OutageWatch:
         )
         if missing is None or settled != self._settled:
             self._complete, self._settled = now, settled
+        elif not (routes := find_routes()):  # messages between two steps, or none
+            return
+        elif not {self._stores.get(name, "") for name in routes} <= {*missing.stores}:
+            self._complete = now
         elif not in_flight and now - self._complete >= UNREACHABLE:
             raise FolderMissing(f"away for {UNREACHABLE:g} s, and work waits for it: {missing.message}")
 

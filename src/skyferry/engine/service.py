@@ -370,14 +370,15 @@ class Service:
         Raises an error of the ledger or a queue that no waiting heals, because that work can never finish, or as `OutageWatch`.
         """
         quiet, check = 0.0, self._components.idle_check
-        watch = OutageWatch(self._components.queues, self._context.clock, self._monitor.checks)
+        stores = {name: route.store for name, route in self._context.routes.items()}
+        watch = OutageWatch(self._components.queues, self._context.clock, self._monitor.checks, stores)
         await read_depths(self._components.queues)
         while quiet < self._patience:
             await self._context.clock.sleep(watch.choose_pause(check, busy=not self.worker.idle))
             if self._components.health and (failure := self._components.health.find_lasting_error()):
                 raise failure
             watch.check()
-            watch.check_folders(self._monitor.facts.settled, self.worker.in_flight)
+            watch.check_folders(self._monitor.facts.settled, self.worker.in_flight, self.worker.oldest)
             quiet = quiet + check if await self._is_idle() else 0.0
         if self._components.outbox:
             await self._components.outbox.flush()

@@ -112,12 +112,11 @@ def probe_destinations(destinations: Mapping[str, KnownDestination]) -> Sequence
     async def look_at_all() -> Sequence[HealthCheck]:
         nonlocal missed
         faults = {name: await asyncio.to_thread(known.fault) for name, known in destinations.items()}
-        problems = [
-            f"{n}: {destinations[n].folder}: {fault} ({destinations[n].hint})" for n, fault in faults.items() if fault
-        ]
+        away = tuple(name for name, fault in faults.items() if fault)
+        problems = [f"{n}: {destinations[n].folder}: {faults[n]} ({destinations[n].hint})" for n in away]
         missed = missed or bool(problems)
         state: Condition = "degraded" if problems else "ok"
-        return [HealthCheck("work", "folder_missing", state, "; ".join(problems))] if missed else []
+        return [HealthCheck("work", "folder_missing", state, "; ".join(problems), away)] if missed else []
 
     return [Probe("folder_missing", look_at_all, EVERY)] if destinations else []
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ class Disk:
     def __init__(self, folder: Path, destination: str = "file://destination") -> None:
         self.folder, self.source, self.destination = folder, folder / "source", folder / "destination"
         self.source.mkdir()
-        given = {
+        self.given: dict[str, Any] = {
             "workspace": folder,
             "stores": {"src": {"url": "file://source"}, "dst": {"url": destination}},
             "routes": [{"name": "r", "from": "src", "to": "dst"}],
@@ -50,7 +51,7 @@ class Disk:
             "breaker": {"cooldown": 0.1, "max_cooldown": 0.1},
             "retry": {"max_delay": 0.1, "request_tries": 1},
         }
-        self.settings = Settings.model_validate(given)
+        self.settings = Settings.model_validate(self.given)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[tuple[Service, Ear]]:
@@ -204,3 +205,21 @@ async def test_a_run_until_idle_without_work_for_a_missing_folder_ends_well(disk
     disk.unmount()
     async with build_service(disk.settings, Ear(), create=True) as service, asyncio.timeout(60):
         await service.run(until_idle=True)
+
+
+async def test_a_run_until_idle_first_does_what_does_not_wait_for_the_folder(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as an object that is too young for its route: nothing is in flight meanwhile."""
+    monkeypatch.setattr(queue_health, "UNREACHABLE", 1.0)
+    await disk.copied("a")
+    disk.unmount()
+    (other := disk.folder / "other").mkdir()
+    disk.given["stores"]["other"] = {"url": "file://other"}
+    disk.given["routes"].append({"name": "later", "from": "src", "to": "other", "filter": {"min_age": 4}})
+    (disk.source / "b").write_text("b")
+    async with build_service(Settings.model_validate(disk.given), Ear(), create=True) as service, asyncio.timeout(60):
+        with pytest.raises(ExceptionGroup) as ended:
+            await service.run(until_idle=True)
+    assert ended.group_contains(FolderMissing, match="away for 1 s")
+    assert (other / "b").exists()
