@@ -71,9 +71,9 @@ class Pair:
                 yield json.loads(line)
 
     def find_breakers(self, name: str) -> list[tuple[str, str]]:
-        """Return the changes of the breaker in a worker's log, and which of them other workers made."""
+        """Return the changes of the breaker in a worker's log, and the message of those that other workers made."""
         changes = (r for r in self.records(name) if r["event"] == "breaker.changed")
-        return [(r["reason"], r.get("message", "")) for r in changes]
+        return [(r["reason"], "" if r.get("error") else r.get("message", "")) for r in changes]
 
     def read_fallback(self, name: str) -> float:
         """Return the metric of a worker that says whether it keeps the limits by itself."""
