@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -46,7 +47,7 @@ class Listed(MemoryStore):
 
     heads = 0
 
-    async def list(self, prefix: str = "", after: str = ""):  # type: ignore[no-untyped-def]  # as in the port
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         async for meta in super().list(prefix, after):
             yield replace(meta, attributes=Attributes())
 
@@ -97,7 +98,7 @@ async def test_what_routes_have_copied_is_remembered_and_the_rest_is_counted(mon
 class Foreign(Listed):
     """A store whose listing has one key that is no Unicode."""
 
-    async def list(self, prefix: str = "", after: str = ""):  # type: ignore[no-untyped-def]  # as in the port
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
         async for meta in super().list(prefix, after):
             yield replace(meta, key="\udcff") if meta.key == "b" else meta
 

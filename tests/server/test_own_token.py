@@ -41,8 +41,8 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Every client is another user's; counts how often the kernel was asked."""
     calls: list[int] = []
 
-    def is_same_user(theirs: peer.Address, ours: peer.Address) -> bool:
-        calls.append(theirs[1])
+    def is_same_user(client_end: peer.Address, server_end: peer.Address) -> bool:
+        calls.append(client_end[1])
         return False
 
     monkeypatch.setattr(middleware, "is_same_user", is_same_user)
@@ -106,7 +106,7 @@ async def test_commands_find_the_workspaces_token(service: Service, foreign: lis
 async def test_commands_give_it_to_no_program_of_another_user(
     service: Service, foreign: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Anybody may listen there while no service does."""
+    """Any program may listen there while no service does."""
     async with asked(service, workspace_token.ensure_token(tmp_path)) as asking:
         monkeypatch.setattr(peer, "find_listening_user", lambda address: 4711)
         with pytest.raises(ConfigError, match="contains no bearer token"):
@@ -126,16 +126,18 @@ def test_the_kernel_reports_the_user_of_the_other_end(family: int, host: str) ->
         except OSError:
             pytest.skip(f"needs {host}")
         listener.listen()
-        ours = listener.getsockname()[:2]
-        assert peer.find_listening_user(ours) == os.getuid()
-        with socket.create_connection(ours) as client:
-            theirs = client.getsockname()[:2]
-            assert peer.is_same_user(theirs, ours)
+        server_end = listener.getsockname()[:2]
+        assert peer.find_listening_user(server_end) == os.getuid()
+        with socket.create_connection(server_end) as client:
+            client_end = client.getsockname()[:2]
+            assert peer.is_same_user(client_end, server_end)
             client.shutdown(socket.SHUT_WR)
-            assert peer.is_same_user(theirs, ours)
-        assert not peer.is_same_user(theirs, ours)  # closed: it is nobody's, which some kernels call root's
-        assert not peer.is_same_user(ours, theirs)  # listens
-    assert peer.find_listening_user(ours) is None
+            assert peer.is_same_user(client_end, server_end)
+        assert not peer.is_same_user(
+            client_end, server_end
+        )  # closed: it belongs to no user, and some kernels report root
+        assert not peer.is_same_user(server_end, client_end)  # listens
+    assert peer.find_listening_user(server_end) is None
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")

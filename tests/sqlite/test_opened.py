@@ -118,7 +118,7 @@ async def test_a_ledger_that_is_not_at_its_path_cannot_be_written(tmp_path: Path
 
 
 async def test_a_ledger_that_was_replaced_leaves_nothing_for_the_new_file(tmp_path: Path) -> None:
-    """SQLite applies a -wal file to the file beside it, whichever that is."""
+    """SQLite applies a -wal file to any database with the same name."""
     await written(file := tmp_path / "ledger.db")
     await SqliteLedgerMaintenance(file, "check", ManualClock(), 30.0).back_up(tmp_path / "backup.db")
     ledger = SqliteLedger(file, "me", ManualClock())

@@ -93,7 +93,7 @@ def _translate_exhaustion(error: RuntimeError | MemoryError) -> SkyferryError:
     """Return the error of a process that gets no more threads or memory; raise any other."""
     if isinstance(error, MemoryError):
         return OutOfResources("this process gets no more memory", hint=threads.HINT)
-    if str(error) != threads.REFUSED:
+    if not threads.is_refusal(error):
         raise error
     return threads.refuse_thread()
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from skyferry import COLLECT_AFTER
 from skyferry.errors import ConfigError
-from skyferry.tasks.threads import REFUSED
+from skyferry.tasks.threads import is_refusal
 
 VARIABLE = "SKYFERRY_EVENT_LOOP"
 FILES = 10_240  # open files; macOS allows no more in a process
@@ -34,7 +34,7 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         check_clock(time.time())
         raise_file_limit()  # before imports open files
         factory = choose_loop(os.environ.get(VARIABLE, "").strip().lower())
-    except BaseException:
+    except BaseException:  # an interrupt too: Python warns of a coroutine that is never awaited
         work.close()
         raise
     return_large_buffers()
@@ -50,7 +50,7 @@ def _close_runner(runner: asyncio.Runner) -> None:
     try:
         runner.close()
     except RuntimeError as refused:
-        if str(refused) != REFUSED:
+        if not is_refusal(refused):
             raise
 
 

@@ -73,7 +73,8 @@ class _Ways:
 
     def find_circles(self) -> list[list[int]]:
         """Return the groups of routes that all lead to each other and to themselves."""
-        after: dict[str | int, Sequence[str | int]] = {name: group for name, group in self._readers.items()}  # noqa: C416 - the values are invariant
+        after = dict[str | int, Sequence[str | int]]()
+        after.update((name, group) for name, group in self._readers.items())
         after.update((i, self.behind(i)) for group in self._readers.values() for i in group)
         groups = ([i for i in group if isinstance(i, int)] for group in _connect(after) if len(group) > 1)
         return sorted(sorted(group) for group in groups)

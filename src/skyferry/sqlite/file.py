@@ -27,7 +27,7 @@ from skyferry.sqlite.opened import OpenedFile
 from skyferry.sqlite.owners import PATIENCE, OwnerLock, owners_folder
 from skyferry.sqlite.quiet_time import NO_QUIET_TIME, QuietTime, find_patience
 from skyferry.sqlite.schema import apply_next_step
-from skyferry.tasks.threads import REFUSED, call_aside, refuse_thread, start_thread
+from skyferry.tasks.threads import call_aside, is_refusal, refuse_thread, start_thread
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
@@ -340,7 +340,7 @@ def connect(path: Path, **options: Any) -> sqlite3.Connection:
 
 def translate_error(problem: Exception, kind: type[SkyferryError], path: Path) -> SkyferryError:
     """Return the error for an exception of SQLite, the system or the decoding of stored values, with a hint."""
-    if str(problem) == REFUSED:
+    if is_refusal(problem):
         problem = refuse_thread()
     if isinstance(problem, OutOfResources):
         return kind(problem.message, where=str(path), hint=problem.hint)

@@ -7,8 +7,12 @@ from collections.abc import Callable
 
 from skyferry.errors import OutOfResources
 
-REFUSED = "can't start new thread"  # the text of Python's RuntimeError
 HINT = "raise the limits of threads and memory (ulimit -u, ulimit -v, the container's pids and memory)"
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return True for the error of Python if the system allows no more threads. Only its text distinguishes it."""
+    return isinstance(error, RuntimeError) and str(error) == "can't start new thread"
 
 
 def refuse_thread() -> OutOfResources:
@@ -33,6 +37,6 @@ async def call_aside(function: Callable[..., object], *args: object) -> None:
     try:
         await asyncio.to_thread(function, *args)
     except RuntimeError as refused:
-        if str(refused) != REFUSED:
+        if not is_refusal(refused):
             raise
         function(*args)

@@ -11,7 +11,7 @@ from skyferry.testing.clock import ManualClock
 
 
 class Listed(MemoryStore):
-    """A store that lists what it is told."""
+    """A store with a fixed listing."""
 
     keys: tuple[str, ...] = ()
 

@@ -108,14 +108,19 @@ async def remove(lab: Late) -> None:
     await lab.send("k", change=Change.DELETED)
 
 
+async def check_delete(lab: Late) -> None:
+    """Delete at the source, and check that no copy is left in the end."""
+    await remove(lab)
+    await lab.settle()
+    assert await lab.content() is None
+
+
 async def test_delete_waits_until_an_unanswered_write_cannot_take_effect(lab: Late) -> None:
     """The write was repeated, so its copy was there to be deleted; then the first try would have brought it back."""
     lab.destination.delays = 1
     async with lab.running(lab.worker()):
         await lab.copied(b"1")
-        await remove(lab)
-        await lab.settle()
-        assert await lab.content() is None
+        await check_delete(lab)
 
 
 async def test_another_worker_waits_as_well(lab: Late) -> None:
@@ -124,9 +129,7 @@ async def test_another_worker_waits_as_well(lab: Late) -> None:
     async with lab.running(lab.worker()):
         await lab.copied(b"1")
     async with lab.running(lab.worker()):
-        await remove(lab)
-        await lab.settle()
-        assert await lab.content() is None
+        await check_delete(lab)
 
 
 async def test_absence_is_no_reason_to_skip_a_delete(lab: Late) -> None:
@@ -136,9 +139,7 @@ async def test_absence_is_no_reason_to_skip_a_delete(lab: Late) -> None:
         await lab.put("k", b"1")
         await lab.send("k")
         await lab.until(lambda: len(lab.destination.late) == 4)
-        await remove(lab)
-        await lab.settle()
-        assert await lab.content() is None
+        await check_delete(lab)
 
 
 @pytest.mark.parametrize("exact", [True, False], ids=["preconditions", "none"])

@@ -52,9 +52,7 @@ class CopyProgress:
     lossy: str = ""  # what the destination cannot store, whatever there is
     lost: dict[str, None] = field(default_factory=dict)  # what it could not store of the copied objects, in order
     began: float = field(default_factory=time.monotonic)
-    waiting: dict[str, str] = field(
-        default_factory=dict
-    )  # unavailable stores, or the ledger, and the kind of their last error
+    waiting: dict[str, str] = field(default_factory=dict)  # kinds of the last errors of what is unavailable, or LEDGER
     operations: dict[str, str] = field(default_factory=dict)  # of these stores, the operation that failed
     stalls: Stalls = field(default_factory=Stalls)
 

@@ -17,9 +17,7 @@ from skyferry.routing.prefixes import PrefixIndex, start_of_keys
 from skyferry.routing.routes import compile_filter
 from skyferry.routing.samples import example_keys, render_key
 
-OTHERS_MAX = (
-    10  # other routes that are reported for one route: of those that make a fault, and of those that make a warning
-)
+OTHERS_MAX = 10  # other routes that are reported for one route, of faults and of warnings each
 MORE = "; further routes are not listed"
 Numbered = tuple[int, RouteSettings]  # with the index in the document
 T = TypeVar("T")

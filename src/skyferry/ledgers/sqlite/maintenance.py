@@ -86,7 +86,7 @@ class SqliteLedgerMaintenance(DurableFile):
             if damaged:
                 await _carry_over(path, ledger)
             yield ledger
-        except BaseException:
+        except BaseException:  # also if it is cancelled
             await ledger.close()
             if new != path and not _is_filled(new):  # else the next rebuild continues it
                 _remove(new)

@@ -105,6 +105,6 @@ def test_a_key_that_is_no_unicode_is_escaped(cli: Cli, monkeypatch: pytest.Monke
     store = Listed("store", ManualClock())
     store.keys = ["a", "\udcff"]
     monkeypatch.setattr(object_urls, "open_protected", lambda wanted, settings: nullcontext(store))
-    told = cli("ls", "s3://bucket", *option)
-    assert (told.code, len(told.out.splitlines())) == (0, 2)
-    assert "udcff" in told.out or "\\xdcff" in told.out
+    listed = cli("ls", "s3://bucket", *option)
+    assert (listed.code, len(listed.out.splitlines())) == (0, 2)
+    assert "udcff" in listed.out or "\\xdcff" in listed.out

@@ -24,17 +24,8 @@ if TYPE_CHECKING:
 
 ID_LENGTH = 32
 PAGE = 1000
-SKIPS = (
-    "current",
-    "superseded",
-    "marker",
-    "gone",
-    "filtered",
-    "foreign",
-    "loop",
-    "hops",
-    "no_route",
-)  # why transfers are skipped
+# Reasons for which transfers are skipped
+SKIPS = ("current", "superseded", "marker", "gone", "filtered", "foreign", "loop", "hops", "no_route")
 CANDIDATES = 5  # shown of an ambiguous abbreviation
 T = TypeVar("T")
 
