@@ -13,7 +13,7 @@ from skyferry.config.settings import Settings
 from skyferry.model import Attributes
 from skyferry.ports import ObjectStore, Precondition
 from skyferry.ports.inspection import InspectableStore
-from skyferry.stores.local.blocking.files import parent
+from skyferry.stores.local.blocking.files import ParentFolder
 from skyferry.testing.clock import ManualClock
 from skyferry.testing.store_cases.place import compute_digests
 from skyferry.wiring.opener import Opener
@@ -102,7 +102,7 @@ async def test_an_inspection_says_what_may_be_lost(store: ObjectStore, warned: b
 def test_new_folders_are_flushed_by_default(tmp_path: Path, flushed: list[str]) -> None:
     root = os.open(tmp_path, os.O_RDONLY)
     try:
-        with parent(root, ["a", "b", "c"], create=[0o700, 0o700]):
+        with ParentFolder(root, ["a", "b", "c"], create=[0o700, 0o700]):
             assert len(flushed) == 2
     finally:
         os.close(root)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from typing import Any
+from operator import attrgetter
 
 import orjson
 
@@ -25,6 +25,7 @@ _NO_XATTR = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS}
 _TOO_LARGE = {errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT}
 _TEXTS = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
 _FIELDS = (*_TEXTS, "metadata", "tags", "storage_class", "expires", "website_redirect")
+_get_fields = attrgetter(*_FIELDS)
 _NOTHING = (Attributes(), Checksums())
 
 
@@ -36,7 +37,8 @@ def version_of(stat: os.stat_result) -> str:
 def attach(bucket: BucketFolder, file: int, attributes: Attributes, checksums: Checksums) -> None:
     """Give the open, completely written file its metadata. A separate metadata file of a durable bucket is durable on return."""
     stat = os.fstat(file)
-    carried = {name: _plain(value) for name in _FIELDS if (value := getattr(attributes, name))}
+    given = zip(_FIELDS, _get_fields(attributes), strict=True)
+    carried = {name: value if isinstance(value, str) else dict(value) for name, value in given if value}
     found = {"of": [stat.st_size, stat.st_mtime_ns], "attributes": carried, "crc32c": checksums.crc32c}
     data = orjson.dumps(found)
     try:
@@ -76,10 +78,6 @@ def summary(
     """Describe a file by its `stat`, with the given attributes and checksums."""
     position = Position.at(stat.st_ctime_ns)
     return ObjectMeta(key, stat.st_size, version_of(stat), stat.st_mtime, position, checksums, attributes)
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str) else dict(value)
 
 
 def _carried(bucket: BucketFolder, file: int, stat: os.stat_result) -> bytes:

@@ -39,7 +39,7 @@ def names_of(key: str) -> list[str]:
         raise InvalidKey(f"a key has 1 to {LONGEST_KEY} bytes, this one has {size}", where=repr(key[:80]))
     if "\0" in key:
         raise InvalidKey("a key on a filesystem cannot contain NUL", where=repr(key[:80]))
-    names = [key] if _is_plain(key) else (_ESCAPE.sub("%", key) if _may_escape(key) else key).split("/")
+    names = key.split("/") if not _may_escape(key) else [key] if _is_plain(key) else _ESCAPE.sub("%", key).split("/")
     if size >= LONGEST_NAME and max(len(name.encode()) for name in names) > LONGEST_NAME:
         raise InvalidKey(
             f"a part between slashes is longer than {LONGEST_NAME} bytes",

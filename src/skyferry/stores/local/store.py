@@ -19,11 +19,10 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from skyferry.bodies import BUFFERS, StreamedBody
 from skyferry.errors import (
@@ -40,7 +39,7 @@ from skyferry.ports.inspection import BucketFacts
 from skyferry.ports.listing import Pages, paged
 from skyferry.stores.checks import translate_absence
 from skyferry.stores.local.blocking.bucket import BucketFolder, ExpectedFolder
-from skyferry.stores.local.blocking.files import existing, make_folder, read_range, special
+from skyferry.stores.local.blocking.files import ExistingFile, make_folder, read_range, special
 from skyferry.stores.local.blocking.inspection import inspect
 from skyferry.stores.local.blocking.links import target
 from skyferry.stores.local.blocking.listing import Listeners, walk
@@ -54,7 +53,6 @@ from skyferry.stores.local.uploads import under_way
 from skyferry.tasks.threads import call_aside
 
 T = TypeVar("T")
-Found: TypeAlias = tuple[int, os.stat_result, tuple[int, ...]]  # see `existing`
 PAGE = 512  # objects listed at a time
 ANY_FOLDER = ExpectedFolder()
 SMALL = 256 * 2**10  # bytes that are read or written in a fraction of a millisecond
@@ -235,7 +233,7 @@ class LocalStore:
         with (
             translate_absence(Precondition(replace=found.version)),
             self._bucket.locked(names),
-            existing(root, names, where) as (file, stat, modes),
+            ExistingFile(root, names, where) as (file, stat, modes),
         ):
             now = describe(self._bucket, file, found.key, stat, modes)
             if (now.version, now.attributes) != (found.version, found.attributes):
@@ -244,10 +242,10 @@ class LocalStore:
             attach(self._bucket, file, attributes, now.checksums)
             return describe(self._bucket, file, found.key, os.fstat(file), modes)
 
-    def _existing(self, root: int, names: Sequence[str], where: str) -> AbstractContextManager[Found]:
-        """Call `existing`, with the target of a link if this store follows links."""
+    def _existing(self, root: int, names: Sequence[str], where: str) -> ExistingFile:
+        """Return the file of a key, or the target of a link if this store follows links."""
         led = target(root, names, os.path.realpath(self._bucket.folder)) if self._follow else None
-        return existing(root, led or names, where)
+        return ExistingFile(root, led or names, where)
 
     def _read(self, key: str, start: int, length: int, version: str) -> ObjectData:
         with self._existing(self._bucket.root(), names_of(key), f"{self.name} {key}") as (file, stat, modes):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from stat import S_ISREG
 
-from skyferry.stores.local.blocking.files import parent
+from skyferry.stores.local.blocking.files import ParentFolder
 from skyferry.stores.local.names import is_private
 
 HOPS = 8  # links to links
@@ -29,7 +29,7 @@ def target(root: int, names: Sequence[str], folder: str) -> list[str] | None:
         if not here or any(map(is_private, here)):
             return None
         try:
-            with parent(root, here) as above:
+            with ParentFolder(root, here) as above:
                 text = os.readlink(here[-1], dir_fd=above)
         except OSError:  # no link any more: the target, or nothing at all
             return here if hop else None
@@ -42,7 +42,7 @@ def file_behind(root: int, names: Sequence[str], folder: str) -> os.stat_result 
     if (found := target(root, names, folder)) is None:
         return None
     try:
-        with parent(root, found) as above:
+        with ParentFolder(root, found) as above:
             stat = os.stat(found[-1], dir_fd=above, follow_symlinks=False)
     except OSError:
         return None

@@ -13,7 +13,7 @@ from skyferry.errors import InvalidKey, StoreUnavailable
 from skyferry.frozen import dataclass
 from skyferry.model import ObjectMeta
 from skyferry.stores.local.blocking.bucket import BucketFolder
-from skyferry.stores.local.blocking.files import DIRECTORY, opened, parent, special_kind
+from skyferry.stores.local.blocking.files import DIRECTORY, ParentFolder, opened, special_kind
 from skyferry.stores.local.blocking.links import file_behind
 from skyferry.stores.local.metadata import summary
 from skyferry.stores.local.names import LONGEST_KEY, is_private, key_of, names_of
@@ -76,7 +76,7 @@ class _Walk:
     def _files(self, names: list[str], start: str, texts: Iterator[str]) -> Iterator[ObjectMeta]:
         stat = os.stat
         try:
-            with parent(self.root, [*names, ""]) as folder:
+            with ParentFolder(self.root, [*names, ""]) as folder:
                 for text in texts:
                     name = text if text[:1] not in MARKS else _find_name(start, text)
                     try:
@@ -101,7 +101,7 @@ class _Walk:
         add = found.add
         try:
             with (
-                parent(self.root, [*names, ""]) as here,
+                ParentFolder(self.root, [*names, ""]) as here,
                 opened(
                     ".", DIRECTORY, here
                 ) as folder,  # a separate one, because two scans of one descriptor share their position

@@ -20,7 +20,16 @@ from skyferry.ports import Part, Precondition, Upload
 from skyferry.regex import compile_lazily
 from skyferry.stores.local import uploads as local_uploads
 from skyferry.stores.local.blocking.bucket import TMP, BucketFolder
-from skyferry.stores.local.blocking.files import ABSENT, crc_of, folder_modes, opened, parent, prune, umask, write_all
+from skyferry.stores.local.blocking.files import (
+    ABSENT,
+    ParentFolder,
+    crc_of,
+    folder_modes,
+    opened,
+    prune,
+    umask,
+    write_all,
+)
 from skyferry.stores.local.io_thread import Steps, through
 from skyferry.stores.local.metadata import attach, detach, summary, version_of
 from skyferry.stores.local.names import names_of
@@ -125,7 +134,7 @@ class LocalWriter:
         """See `ObjectStore.delete`."""
         names, root = names_of(key), self._bucket.root()
         try:
-            with parent(root, names) as folder:
+            with ParentFolder(root, names) as folder:
                 with self._bucket.locked(names):
                     found = _look(folder, names[-1])
                     held = found if found is not None and S_ISREG(found.st_mode) else None
@@ -199,7 +208,7 @@ class LocalWriter:
         root = self._bucket.root()
         for attempt in range(PRUNED):
             try:
-                with parent(root, names, create=modes, durable=self._bucket.durable) as folder:
+                with ParentFolder(root, names, create=modes, durable=self._bucket.durable) as folder:
                     with self._bucket.locked(names):
                         found = self._swap(written, folder, key, names[-1], when)
                     if self._bucket.durable:
