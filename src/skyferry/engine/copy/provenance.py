@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from skyferry.frozen import dataclass
@@ -111,7 +112,6 @@ def digest_attributes(attributes: Attributes) -> str:
     Storage class and permissions do not count: a change of these alone is not copied. Nor does provenance, which each copy has
     its own.
     """
-    user = sorted([item for item in attributes.metadata.items() if item[0] not in NAMES])
     texts = (
         attributes.content_type,
         attributes.content_encoding,
@@ -121,8 +121,20 @@ def digest_attributes(attributes: Attributes) -> str:
         attributes.expires,
         attributes.website_redirect,
     )
-    text = repr((texts, user, sorted(attributes.tags.items())))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    if not (attributes.metadata or attributes.tags):
+        return _digest_headers(texts)
+    user = sorted([item for item in attributes.metadata.items() if item[0] not in NAMES])
+    return _digest((texts, user, sorted(attributes.tags.items())))
+
+
+@lru_cache(maxsize=256)
+def _digest_headers(texts: tuple[str, ...]) -> str:
+    """Digest what an object with headers only carries. Many objects have the same, and files have none."""
+    return _digest((texts, [], []))
+
+
+def _digest(carried: object) -> str:
+    return hashlib.blake2b(repr(carried).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def original_time(meta: ObjectMeta) -> int:
