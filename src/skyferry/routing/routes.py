@@ -225,8 +225,9 @@ class Routes:
             self._max_retries if event.max_retries is None else event.max_retries,
             event.priority or route.priority,
             event.traceparent,
-            identities=route.identities,
-            absent=event.absent,
+            False,
+            route.identities,
+            event.absent,
         )
 
 

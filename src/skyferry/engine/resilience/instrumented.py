@@ -48,12 +48,24 @@ class InstrumentedStore(StoreDecorator):
                     self._limit.record_throttle(now)
             problem = None  # with it, this frame and the error's traceback would refer to each other
             self._observer.on(
-                Record(
+                Record(  # by position, which takes two thirds of the instructions
                     "store.request",
-                    store=self.name,
-                    operation=operation.name,
-                    duration=duration,
-                    bytes=moved,
-                    error=error,
+                    "",
+                    "",
+                    "",
+                    "",
+                    "",
+                    self.name,
+                    "",
+                    "",
+                    operation.name,
+                    "",
+                    error,
+                    "",
+                    "",
+                    None,
+                    None,
+                    moved,
+                    duration,
                 )
             )
