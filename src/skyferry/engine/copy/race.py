@@ -58,12 +58,19 @@ async def settle_race(plan: CopyPlan, sent: Checksums) -> Skipped | ObjectMeta |
     if isinstance(verdict, decisions.Update):
         return drop_unsupported(Precondition(replace=verdict.destination.version), context.destination.traits)
     if isinstance(verdict, decisions.Adopt) and found is not None:
-        proven = found.size == source.size and found.checksums.comparable_with(sent)
-        if proven and not found.checksums.find_conflict(sent):
+        if found.size == source.size and _is_proven(found.checksums, sent, source.checksums):
             return found
         verdict = decisions.Copy(Precondition(replace=found.version))
     assert isinstance(verdict, decisions.Copy)
     return drop_unsupported(verdict.when, context.destination.traits)
+
+
+def _is_proven(found: Checksums, *known: Checksums) -> bool:
+    """Return True if a known digest of the bytes is among those found, and none differs.
+
+    Besides what was sent, this is what the source declares: Azure names the MD5 of a blob later, not the CRC64 of its write.
+    """
+    return any(found.comparable_with(each) for each in known) and not any(found.find_conflict(each) for each in known)
 
 
 def unstable(context: CopyContext) -> PreconditionFailed:
