@@ -1,10 +1,11 @@
 """CPU time of the engine for one small copy: everything but the requests to the stores, which are in memory here.
 
-    python -m bench.engine [--objects N] [--rounds N] [--python PATH …] [--profile]
+    python -m bench.engine [--objects N] [--at-once N] [--rounds N] [--python PATH …] [--profile]
 
 `copy` is the work of `skyferry copy`: list, choose, claim, read, digest, write, verify, settle, with its durable ledger. `run` is
-that of `skyferry run`: the same objects from events in a queue in SQLite, with metrics and logs. `stores` is the part of the two
-stores: one read and one write of each object. Each PATH is the Python of another checkout. Rounds are interleaved.
+that of `skyferry run`: the same objects from events in a queue in SQLite, with metrics and logs. `trickle` is `run` with events
+that are sent `--at-once` at a time, by the same process, the next ones once those before are copied. `stores` is the part of the
+two stores: one read and one write of each object. Each PATH is the Python of another checkout. Rounds are interleaved.
 `--once memory` prints the RSS at each tenth of a copy whose stores keep nothing.
 """
 
@@ -21,8 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -44,12 +47,13 @@ from skyferry.events.native_encoding import encode_event
 from skyferry.model import Attributes, Change, ObjectEvent, ObjectMeta, ObjectRef, Provider
 from skyferry.observe import Fanout, LogObserver, MetricsObserver
 from skyferry.ports import ANY, ObjectStore, Observer, Outgoing
+from skyferry.records import Record
 from skyferry.stores.memory import MemoryStore
 from skyferry.wiring import build_service, open_queue
 from skyferry.wiring.copy_ledgers import open_ledger
 
 SIZE = 4096  # bytes of an object
-KINDS = ("copy", "run", "stores")
+KINDS = ("copy", "run", "trickle", "stores")
 ROW = "{:>40} {:>9} {:>9}"
 HEADERS = Attributes(content_type="application/octet-stream", metadata={"mtime": "1764374400.123456789"})
 
@@ -67,7 +71,17 @@ def cpu() -> float:
     return spent.ru_utime + spent.ru_stime
 
 
-async def spend(service: Service, objects: int, profiler: cProfile.Profile | None) -> float:
+async def run_until_idle(service: Service) -> None:
+    """Work until no work is left."""
+    await service.run(until_idle=True)
+
+
+async def spend(
+    service: Service,
+    objects: int,
+    profiler: cProfile.Profile | None,
+    work: Callable[[Service], Awaitable[None]] = run_until_idle,
+) -> float:
     """Return the CPU seconds per object of a service that copies all objects."""
     source = next(store for store in service._components.stores if store.name == "source")
     destination = next(store for store in service._components.stores if store.name == "destination")
@@ -76,7 +90,7 @@ async def spend(service: Service, objects: int, profiler: cProfile.Profile | Non
     before = cpu()
     if profiler:
         profiler.enable()
-    await service.run(until_idle=True)
+    await work(service)
     if profiler:
         profiler.disable()
     passed = cpu() - before
@@ -159,22 +173,64 @@ def find_innermost(store: Any) -> Any:
     return store
 
 
+def make_messages(numbers: range) -> list[Outgoing]:
+    """Return the events of these objects."""
+    refs, now = (ObjectRef(Provider.MEMORY, "source", f"{n % 100:02d}/{n:06}") for n in numbers), time.time()
+    events = (
+        ObjectEvent(str(UUID(int=n)), Change.CREATED, ref, now, size=SIZE) for n, ref in zip(numbers, refs, strict=True)
+    )
+    return [Outgoing(encode_event(event)) for event in events]
+
+
 async def work(folder: Path, objects: int, profiler: cProfile.Profile | None) -> float:
     """Measure `skyferry run`."""
     settings = write_settings(folder)
-    queue, now = open_queue(settings), time.time()
+    queue = open_queue(settings)
     for start in range(0, objects, 5000):
-        refs = [
-            ObjectRef(Provider.MEMORY, "source", f"{n % 100:02d}/{n:06}") for n in range(objects)[start : start + 5000]
-        ]
-        events = [
-            ObjectEvent(str(UUID(int=start + n)), Change.CREATED, ref, now, size=SIZE) for n, ref in enumerate(refs)
-        ]
-        await queue.send([Outgoing(encode_event(event)) for event in events])
+        await queue.send(make_messages(range(objects)[start : start + 5000]))
     await queue.close()
     with ExitStack() as stack:
         async with build_service(settings, observe(stack, folder)) as service:
             return await spend(service, objects, profiler)
+
+
+class Copies:
+    """Counts the transfers that are done."""
+
+    def __init__(self) -> None:
+        self.count, self.changed = 0, asyncio.Event()
+
+    def on(self, record: Record) -> None:
+        """Count one."""
+        if record.event == "transfer.done":
+            self.count += 1
+            self.changed.set()
+
+    async def wait_for(self, count: int) -> None:
+        """Wait until so many are done."""
+        while self.count < count:
+            self.changed.clear()
+            await self.changed.wait()
+
+
+async def trickle(at_once: int, folder: Path, objects: int, profiler: cProfile.Profile | None) -> float:
+    """Measure `skyferry run` with events that come a few at a time."""
+    settings, copies = write_settings(folder), Copies()
+    queue = open_queue(settings)
+
+    async def send(service: Service) -> None:
+        running = asyncio.create_task(service.run())
+        for start in range(0, objects, at_once):
+            await queue.send(make_messages(range(objects)[start : start + at_once]))
+            await copies.wait_for(min(objects, start + at_once))
+        service.drain()
+        await running
+
+    with ExitStack() as stack:
+        async with build_service(settings, Fanout([observe(stack, folder), copies])) as service:
+            spent = await spend(service, objects, profiler, send)
+    await queue.close()
+    return spent
 
 
 def write_settings(folder: Path) -> Settings:
@@ -205,24 +261,30 @@ async def stores(folder: Path, objects: int, profiler: cProfile.Profile | None) 
     return (cpu() - before) / objects
 
 
-def once(kind: str, objects: int, profile: bool) -> float:
+def once(kind: str, objects: int, at_once: int, profile: bool) -> float:
     """Measure one kind in this process."""
     profiler = cProfile.Profile() if profile else None
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        measures = {"copy": copy, "run": work, "stores": stores, "memory": memory}
+        measures: dict[str, Callable[[Path, int, cProfile.Profile | None], Coroutine[Any, Any, float]]] = {
+            "copy": copy,
+            "run": work,
+            "trickle": partial(trickle, at_once),
+            "stores": stores,
+            "memory": memory,
+        }
         spent = asyncio.run(measures[kind](Path(folder).absolute(), objects, profiler))
     if profiler:
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
     return spent
 
 
-def main(objects: int, rounds: int, pythons: list[str]) -> None:
+def main(objects: int, at_once: int, rounds: int, pythons: list[str]) -> None:
     """Print the table."""
     spent: dict[str, list[float]] = {}
     for _ in range(rounds):
         for python in (sys.executable, *pythons):
             for kind in KINDS:
-                command = [python, __file__, "--once", kind, "--objects", str(objects)]
+                command = [python, __file__, "--once", kind, "--objects", str(objects), "--at-once", str(at_once)]
                 answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
                 spent.setdefault(f"{kind} {python[-34:]}", []).append(float(answer))
     print(ROW.format("CPU, us/object", "median", "least"))
@@ -233,12 +295,13 @@ def main(objects: int, rounds: int, pythons: list[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=5000)
+    parser.add_argument("--at-once", type=int, default=1, help="events that `trickle` sends together")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--python", action="append", default=[])
     parser.add_argument("--profile", action="store_true", help="with --once: the profile of the event loop")
     parser.add_argument("--once", choices=(*KINDS, "memory"), help="measure one kind in this process")
     given = parser.parse_args()
     if given.once:
-        print(once(given.once, given.objects, given.profile))
+        print(once(given.once, given.objects, given.at_once, given.profile))
     else:
-        main(given.objects, given.rounds, given.python)
+        main(given.objects, given.at_once, given.rounds, given.python)
