@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,12 +80,31 @@ async def test_a_turn_that_another_process_does_not_end_is_an_error_until_it_end
     with hang_in_turn(file.path) as process:
         with pytest.raises(LedgerError, match=r"database is locked.*end that process"):
             await file.write(lambda db: db.execute("INSERT INTO t VALUES (1)").close())
+        probes = [file.check_writable() for _ in range(2)]
+        failures = await asyncio.gather(*probes, return_exceptions=True)
+        assert {type(each) for each in failures} == {LedgerError}
+        assert failures[0] is not failures[1]  # each caller adds its own traceback
         with pytest.raises(LedgerError, match="end that process"):
             open_file(file.path, "late")
         process.kill()
         await file.write(lambda db: db.execute("INSERT INTO t VALUES (2)").close())
     found = await file.read(lambda db: db.execute("SELECT a FROM t").fetchall())
     assert found == [(1,), (2,)]
+    await file.close()
+
+
+async def test_writes_share_one_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, loop, timers = open_file(tmp_path / "x.db", "me"), asyncio.get_running_loop(), list[float]()
+    set_timer = loop.call_later
+
+    def count(delay: float, *given: Any) -> asyncio.TimerHandle:
+        timers.append(delay)
+        return set_timer(delay, *given)
+
+    monkeypatch.setattr(loop, "call_later", count)
+    for _ in range(20):
+        await file.check_writable()
+    assert timers == [owners.PATIENCE]
     await file.close()
 
 

@@ -16,7 +16,7 @@ import os
 import queue
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -98,6 +98,9 @@ class SqliteFile:
         self._on_health = on_health
         self._failing: set[str] = set()  # "read", "write": sides whose last operation failed
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._unanswered: dict[asyncio.Future[Any], None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None  # that looks, while writes wait, if a turn is lost
+        self._look: asyncio.TimerHandle | None = None
         try:
             self._open(history, owner, opened)
             self._thread = start_thread(f"sqlite-{path.name}", self._run)
@@ -146,23 +149,26 @@ class SqliteFile:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._requests.put(_Request(operation, answer, flush, announce))
-        timer = loop.call_later(PATIENCE, self._fail_without_turn, answer)
-        with self._watch("write"):
-            try:
-                return await answer
-            finally:
-                timer.cancel()
-
-    def _fail_without_turn(self, answer: asyncio.Future[Any]) -> None:
-        """End the wait for an answer if another process does not end its turn; else look again later."""
-        if answer.done():
-            return
+        self._unanswered[answer] = None
+        if self._look is None or self._loop is not loop:  # one timer for all, because one for each write costs more
+            self._look_later(loop)
         try:
-            self._check_turn()
-        except SkyferryError as error:
-            answer.set_exception(error)
-        else:
-            answer.get_loop().call_later(PATIENCE, self._fail_without_turn, answer)
+            return await self._finish("write", answer)
+        finally:
+            del self._unanswered[answer]
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._look = loop, loop.call_later(PATIENCE, self._fail_without_turn)
+
+    def _fail_without_turn(self) -> None:
+        """End the waits for answers if another process does not end its turn; else look again later, while there are any."""
+        self._look = None
+        waiting = [answer for answer in self._unanswered if answer.get_loop() is self._loop and not answer.done()]
+        if self.presence.lost_turn:
+            for answer in waiting:
+                answer.set_exception(self._make_turn_error())
+        elif waiting and self._loop is not None:
+            self._look_later(self._loop)
 
     async def check_writable(self) -> None:
         """Raise the error of this file if it cannot be written. Nothing is written to it, nor to the disk."""
@@ -179,8 +185,8 @@ class SqliteFile:
     async def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run on a connection that sees the last commit and never waits for writers."""
         self._require_open()
-        with self._watch("read"):
-            return await asyncio.get_running_loop().run_in_executor(self._readers, operation, self._reader)
+        answer = asyncio.get_running_loop().run_in_executor(self._readers, operation, self._reader)
+        return await self._finish("read", answer)
 
     async def find_announced(self, name: str, operation: Callable[[sqlite3.Connection], list[T]]) -> list[T]:
         """Run like `read`. After a result of [] return it again until a process announces something, at most for seconds.
@@ -195,11 +201,10 @@ class SqliteFile:
         self._quiet[name] = NO_QUIET_TIME if found else QuietTime(announced, now + find_patience(announced))
         return found
 
-    @contextlib.contextmanager
-    def _watch(self, side: str) -> Iterator[None]:
+    async def _finish(self, side: str, answer: asyncio.Future[T]) -> T:
         """Translate exceptions; report errors of the file, and the first success after them, to `on_health`."""
         try:
-            yield
+            result = await answer
         except Exception as problem:
             error = self._translate(problem)
             if isinstance(error, self._error):
@@ -212,6 +217,7 @@ class SqliteFile:
             self._failing.remove(side)
             if not self._failing:
                 self._on_health(None)
+        return result
 
     async def close(self) -> None:
         """Finish waiting operations and close. Idempotent."""
@@ -227,6 +233,8 @@ class SqliteFile:
         self._empty_log()
         self._writer.close()
         self.presence.close()
+        if self._look is not None and self._loop is asyncio.get_running_loop():
+            self._look.cancel()
 
     def _empty_log(self) -> None:
         """Write the -wal file back if the file is not at its path: SQLite leaves it, and applies it to what is there next."""
@@ -243,7 +251,10 @@ class SqliteFile:
     def _check_turn(self) -> None:
         """Raise the error of this file if another process does not end its turn to write."""
         if self.presence.lost_turn:
-            raise self._error("database is locked", where=str(self.path), hint=_HINTS[sqlite3.SQLITE_BUSY])
+            raise self._make_turn_error()
+
+    def _make_turn_error(self) -> SkyferryError:
+        return self._error("database is locked", where=str(self.path), hint=_HINTS[sqlite3.SQLITE_BUSY])
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.path, check_same_thread=False, cached_statements=512)
@@ -254,12 +265,8 @@ class SqliteFile:
     def _run(self) -> None:
         while (first := self._requests.get()) is not None:
             group, stop = [first], False
-            while len(group) < GROUP:
-                try:
-                    item = self._requests.get_nowait()
-                except queue.Empty:
-                    break
-                if item is None:
+            while len(group) < GROUP and not self._requests.empty():  # nothing else takes any
+                if (item := self._requests.get_nowait()) is None:
                     stop = True
                     break
                 group.append(item)
