@@ -67,11 +67,17 @@ class QueueBytes:
     mean: float | None  # of one message; None = no message with a size was received yet
 
     def estimate_waiting(self, depth: Depth) -> float | None:
-        """Return the bytes of messages that no worker leases: their number times the mean. None if either is unknown."""
+        """Return the bytes of messages that no worker leases: their number times the mean. None if either is unknown.
+
+        Azure and R2 count leased messages as ready. Then those that this process has received are subtracted.
+        """
         if depth.ready < 0:
             return None
         waiting = depth.ready + max(depth.delayed, 0)
-        return None if self.mean is None and waiting else waiting * (self.mean or 0.0)
+        if self.mean is None and waiting:
+            return None
+        leased = self.received if depth.leased < 0 else 0
+        return max(waiting * (self.mean or 0.0) - leased, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

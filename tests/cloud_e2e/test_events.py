@@ -85,8 +85,10 @@ def test_what_event_grid_puts_into_a_storage_queue_is_copied(clouds: Clouds, sky
     queue.send_message(base64.b64encode(json.dumps(event).encode()).decode())
     parts = dict(part.split("=", 1) for part in clouds.azure_connection.strip(";").split(";"))
     settings = {"name": "azure", "url": f"azq://queue-{container}?endpoint={parts['QueueEndpoint']}&identity=static"}
-    skyferry(*RUN, configured(source, there, settings))
+    file = configured(source, there, settings)
+    skyferry(*RUN, file)
     assert there.items() == {"a b/ü.txt": NOTE}
+    assert "queue      azure: 0 ready or in flight\n" in skyferry("status", "--config", file).out
 
 
 @pytest.mark.usefixtures("skyferry")  # for its environment

@@ -77,6 +77,13 @@ def test_the_bytes_of_waiting_messages_are_an_estimate(
     assert QueueBytes(0, mean).estimate_waiting(depth) == expected
 
 
+@pytest.mark.parametrize(("received", "expected"), [(0, 100.0), (60, 40.0), (120, 0.0)])
+def test_messages_that_are_received_do_not_wait_as_well(received: int, expected: float) -> None:
+    """Also at Azure and R2, which count leased messages as ready."""
+    assert QueueBytes(received, 20.0).estimate_waiting(Depth(5, -1, -1, -1.0)) == expected
+    assert QueueBytes(received, 20.0).estimate_waiting(Depth(5, 0, -1, -1.0)) == 100.0
+
+
 def test_processes_add_up() -> None:
     one, two = {"a": QueueBytes(5, 10.0)}, {"a": QueueBytes(7, 20.0), "b": QueueBytes(0, None)}
     assert merge_backlogs([one, two]) == {"a": QueueBytes(12, 15.0), "b": QueueBytes(0, None)}

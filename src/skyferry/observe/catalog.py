@@ -214,7 +214,8 @@ class Catalog:
     in_flight: Series = define_gauge("in_flight", "Transfers in progress in this process.")
     queue: Series = define_gauge(
         "queue_messages",
-        "Messages in a queue: ready, leased, delayed; absent if the provider does not report them.",
+        "Messages in a queue: ready, leased, delayed; absent if the provider does not report them. At Azure and R2, ready is "
+        "all messages. At NATS, leased includes those that wait for a retry.",
         "queue",
         "state",
     )
@@ -223,6 +224,7 @@ class Catalog:
         "Bytes that the messages of a queue ask to copy, as their events declare. received: messages in flight in this "
         "process. waiting: an estimate for the whole queue, the number of messages that no worker leases times the mean of "
         "the last 1,000 that this process has received; absent before the first, and if the provider reports no depth. "
+        "At Azure and R2, which do not tell leased messages from others, it leaves out those of this process only. "
         "Events without a size count as the mean, deletes as 0.",
         "queue",
         "state",

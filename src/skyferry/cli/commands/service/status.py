@@ -152,7 +152,8 @@ def _describe_part(check: Mapping[str, Any]) -> str:
 
 def _describe_depth(depth: Mapping[str, Any]) -> str:
     """Describe the depth of a queue, as far as its provider reports it."""
-    words = {"ready": "ready", "leased": "in flight", "delayed": "delayed"}
+    all_in_one = depth["leased"] is None and depth["ready"] is not None  # Azure, R2
+    words = {"ready": "ready or in flight" if all_in_one else "ready", "leased": "in flight", "delayed": "delayed"}
     parts = [f"{depth[name]:,} {word}" for name, word in words.items() if depth[name] is not None]
     parts += [f"the oldest for {output.format_duration(depth['oldest_age'])}"] if (depth["oldest_age"] or 0) > 0 else []
     return ", ".join(parts) or "the provider does not report the number of messages"
