@@ -48,12 +48,12 @@ class Reconciler:
                             yield found
 
     async def _find_created(self, metas: Sequence[ObjectMeta]) -> list[ObjectEvent]:
-        wanted = [(meta, self.routes.match(self._candidate(meta))) for meta in metas]
-        held = await find_placements(self.ledger, ((t.store, t.key) for _, transfers in wanted for t in transfers))
+        wanted = [(meta, meta.version, self.routes.match(self._candidate(meta))) for meta in metas]
+        held = await find_placements(self.ledger, ((t.store, t.key) for _, _, transfers in wanted for t in transfers))
         return [
-            build_event(Change.CREATED, self._ref(meta.key), meta.version, _position(meta), meta.size)
-            for meta, transfers in wanted
-            if any(not has_copy(held[t.store, t.key], t.source, meta.version, t.identities) for t in transfers)
+            build_event(Change.CREATED, self._ref(meta.key), version, _position(meta), meta.size)
+            for meta, version, transfers in wanted
+            if any(not has_copy(held[t.store, t.key], t.source, version, t.identities) for t in transfers)
         ]
 
     def _candidate(self, meta: ObjectMeta) -> ObjectEvent:
@@ -105,5 +105,5 @@ class Reconciler:
 
 
 def _position(meta: ObjectMeta) -> Position:
-    clock = Position.at(int(meta.modified * 1e9))
-    return clock if meta.position is None or meta.position.exact else meta.position
+    position = meta.position
+    return Position.at(int(meta.modified * 1e9)) if position is None or position.exact else position

@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from collections import Counter
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
+from skyferry import frozen
 from skyferry.errors import StoreUnavailable
+from skyferry.model import NO_ATTRIBUTES, ObjectMeta
+from skyferry.stores.local import metadata
 from skyferry.stores.local import store as local
 from skyferry.stores.local.blocking import listing
 from skyferry.stores.local.blocking.listing import SortedTexts
@@ -49,6 +54,41 @@ async def test_a_directory_is_listed_in_the_order_of_keys_however_it_is_sorted(
             assert await list_keys(store, prefix) == wanted
             for after in (wanted[0], wanted[-1], "a", "a/", "a/2"):
                 assert await list_keys(store, prefix, after) == [key for key in wanted if key > after]
+    finally:
+        await store.close()
+
+
+async def test_a_listed_file_is_described_as_a_look_at_it_does(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    store = LocalStore("folder", tmp_path)
+    try:
+        (listed,), looked = [meta async for meta in store.list()], await store.head("a")
+        again = [meta async for meta in store.list()]
+    finally:
+        await store.close()
+    assert listed == replace(looked, attributes=NO_ATTRIBUTES) == listed
+    assert [listed] == again
+    assert hash(listed.position) == hash(looked.position)
+    for change in (replace, frozen.replace):
+        changed = change(listed, size=7)
+        assert (type(changed), changed.size, changed.version) == (ObjectMeta, 7, looked.version)
+    assert copy(listed) == listed != changed
+
+
+async def test_a_listing_makes_no_versions_that_are_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    made = list[str]()
+
+    def make(stat: object) -> str:
+        made.append("version")
+        return "1"
+
+    monkeypatch.setattr(metadata, "version_of", make)
+    store = LocalStore("folder", tmp_path)
+    try:
+        (listed,) = [meta async for meta in store.list()]
+        assert (listed.key, listed.size, made) == ("a", 1, [])
+        assert (listed.version, made) == ("1", ["version"])
     finally:
         await store.close()
 
@@ -102,7 +142,9 @@ def test_the_names_of_a_large_directory_take_little_memory(monkeypatch: pytest.M
     try:
         texts = SortedTexts()
         for n in range(count):
-            texts.add(f"{n * 7919 % count:08}.bin")
+            texts.unsorted.append(f"{n * 7919 % count:08}.bin")
+            if len(texts.unsorted) == listing.RUN:
+                texts.end_run()
         kept, _ = tracemalloc.get_traced_memory()
         assert kept < 20 * count  # 61 bytes for each as a string, and 8 for its place in a list
         tracemalloc.reset_peak()

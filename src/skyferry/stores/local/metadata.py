@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from copy import copy
 from operator import attrgetter
+from typing import Any
 
 import orjson
 
 from skyferry.frozen import replace
-from skyferry.model import EMPTY, Attributes, Checksums, ObjectMeta, Position
+from skyferry.model import EMPTY, NO_ATTRIBUTES, NO_CHECKSUMS, Attributes, Checksums, ObjectMeta, Position
 from skyferry.stores.local.blocking.bucket import BucketFolder
 from skyferry.stores.local.blocking.files import opened, write_all
 
@@ -26,7 +28,8 @@ _TOO_LARGE = {errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT}
 _TEXTS = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
 _FIELDS = (*_TEXTS, "metadata", "tags", "storage_class", "expires", "website_redirect")
 _get_fields = attrgetter(*_FIELDS)
-_NOTHING = (Attributes(), Checksums())
+_NOTHING = (NO_ATTRIBUTES, NO_CHECKSUMS)
+_new = object.__new__
 
 
 def version_of(stat: os.stat_result) -> str:
@@ -78,6 +81,45 @@ def summary(
     """Describe a file by its `stat`, with the given attributes and checksums."""
     position = Position.at(stat.st_ctime_ns)
     return ObjectMeta(key, stat.st_size, version_of(stat), stat.st_mtime, position, checksums, attributes)
+
+
+class _ListedFile(ObjectMeta):
+    """A listed file. What its status says is made where it is needed: of a destination, mostly nothing is."""
+
+    __slots__ = ("_stat",)
+    _stat: os.stat_result
+    checksums, attributes, kept, unfinished = NO_CHECKSUMS, NO_ATTRIBUTES, False, False
+
+    def __new__(cls, *values: Any, **named: Any) -> Any:
+        """Make a plain record, as `dataclasses.replace` wants of this class."""
+        return ObjectMeta(*values, **named)
+
+    @property
+    def version(self) -> str:
+        return version_of(self._stat)
+
+    @property
+    def modified(self) -> float:
+        return self._stat.st_mtime
+
+    @property
+    def position(self) -> Position:
+        return Position.at(self._stat.st_ctime_ns)
+
+    def __copy__(self) -> ObjectMeta:
+        return summary(self.key, self._stat)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObjectMeta) and copy(self) == copy(other)
+
+    __hash__ = ObjectMeta.__hash__
+
+
+def list_file(key: str, stat: os.stat_result) -> ObjectMeta:
+    """Describe a file as `summary` does, at a fifth of its cost."""
+    found: Any = _new(_ListedFile)
+    found.key, found.size, found._stat = key, stat.st_size, stat
+    return found  # type: ignore[no-any-return]  # the fields of a frozen record are set
 
 
 def _carried(bucket: BucketFolder, file: int, stat: os.stat_result) -> bytes:

@@ -15,7 +15,7 @@ from skyferry.model import ObjectMeta
 from skyferry.stores.local.blocking.bucket import BucketFolder
 from skyferry.stores.local.blocking.files import DIRECTORY, ParentFolder, opened, special_kind
 from skyferry.stores.local.blocking.links import file_behind
-from skyferry.stores.local.metadata import summary
+from skyferry.stores.local.metadata import list_file
 from skyferry.stores.local.names import LONGEST_KEY, is_private, key_of, names_of
 
 MARKS = "%."  # an entry that begins otherwise has its name in the key
@@ -86,7 +86,7 @@ class _Walk:
                     if found and not S_ISREG(found.st_mode):
                         found = self._followed([*names, name])
                     if found:
-                        yield summary(start + text, found)
+                        yield list_file(start + text, found)
         except (FileNotFoundError, NotADirectoryError):  # gone since
             return
         except PermissionError:  # its names may be read, but its files may not be looked at
@@ -98,7 +98,7 @@ class _Walk:
         The second value is True if none is a folder.
         """
         found, only_files = SortedTexts(), True
-        add = found.add
+        unsorted = found.unsorted
         try:
             with (
                 ParentFolder(self.root, [*names, ""]) as here,
@@ -122,7 +122,9 @@ class _Walk:
                         text = self._find_text(names, start, entry)
                         only_files = only_files and not (text and _is_folder(text))
                     if text is not None and (whole or self._is_wanted(start, text)):
-                        add(text)
+                        unsorted.append(text)
+                        if len(unsorted) == RUN:
+                            found.end_run()
         except (FileNotFoundError, NotADirectoryError):  # gone since; the bucket itself is looked at in the end
             pass
         except PermissionError:
@@ -177,25 +179,20 @@ class SortedTexts:
     """Texts without NUL, in order. Many of them are joined in sorted runs, which takes a tenth of the memory."""
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
+        self.unsorted: list[str] = []  # takes the texts. `end_run` MUST follow as soon as they are a RUN
         self._runs: list[list[str]] = []
-
-    def add(self, text: str) -> None:
-        """Add a text."""
-        self._texts.append(text)
-        if len(self._texts) == RUN:
-            self._end_run()
 
     def __iter__(self) -> Iterator[str]:
         if not self._runs:
-            return iter(sorted(self._texts))
-        self._end_run()
+            return iter(sorted(self.unsorted))
+        self.end_run()
         return merge(*map(_split, self._runs))
 
-    def _end_run(self) -> None:
-        texts = sorted(self._texts)
+    def end_run(self) -> None:
+        """Sort the texts in `unsorted`, and empty it."""
+        texts = sorted(self.unsorted)
         self._runs.append(["\0".join(texts[at : at + JOINED]) for at in range(0, len(texts), JOINED)])
-        self._texts = []
+        self.unsorted.clear()
 
 
 def _split(run: list[str]) -> Iterator[str]:
