@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -19,7 +19,14 @@ _TRANSIENT = (
 )
 # Those that name the server: of connections, of credentials, of a missing database, of a server that is full, starts or stops
 _OF_SERVER = ("08", "28", "3D", "53", "57P", "25006")
+
+
+class StalePrimary(Exception):
+    """The server accepts writes, but another one was promoted after it."""
+
+
 FAILURES = (
+    StalePrimary,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # also where the server ends during an operation
@@ -33,6 +40,10 @@ RUNS = "Check that the server runs, and the host and the port of the URL."
 POOLED = "Behind a pooler in transaction mode, add pooler=transaction to the URL."
 BUSY = "Check that the pooler reaches PostgreSQL, and its limits, such as max_client_conn. Its log has the reason."
 OTHER = "Check that PostgreSQL listens at the port of the URL, and see its log."
+STALE = (
+    "Stop that server, or make it a standby (pg_rewind): what it records is lost. If the cluster was set back to an older state on "
+    "purpose, restart this process."
+)
 FAILOVER = "A failover may be under way; requests are retried. List all servers of the cluster in the URL."
 DEMANDS_TLS = (
     "If the server demands TLS, add sslmode=verify-full to the URL; if not, check pg_hba.conf for this machine."
@@ -84,6 +95,20 @@ def translate_error(error: Exception, kind: type[E], where: str, server: str) ->
     return kind(said, where=where, hint=hint, transient=_is_transient(error))
 
 
+def choose_failure(failures: Sequence[BaseException]) -> BaseException:
+    """Return the failure that says most, of those of several servers: what waiting does not heal, then the answer of a server."""
+    return min(failures, key=_rank_failure)
+
+
+def _rank_failure(error: BaseException) -> int:
+    if not isinstance(error, FAILURES) or not _is_transient(error):
+        return 0
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return 2
+    is_answer = isinstance(error, asyncpg.PostgresError) and not _find_state(error).startswith(("08", "57P"))
+    return 1 if is_answer else 3
+
+
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return _find_state(error).startswith(_TRANSIENT)
@@ -112,6 +137,11 @@ def _translate(error: Exception, server: str) -> tuple[str, str]:
         return f"the certificate of {server} is not accepted: {error.verify_message}", hint
     if isinstance(error, ssl.SSLError) or "SSL" in str(error):
         return f"TLS failed at {server}: {error}", "Check that the server has `ssl = on`, and sslmode."
+    if isinstance(error, StalePrimary):
+        return (
+            f"the server that accepts writes has been replaced by another one, which does not answer: {server}",
+            STALE,
+        )
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return f"none of the servers accepts writes: {server}", FAILOVER
     if isinstance(error, TimeoutError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Generic, TypeAlias, TypeVar
+from weakref import WeakSet
 
 import asyncpg
 
@@ -16,10 +17,12 @@ from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.postgres.address import PostgresAddress
 from skyferry.postgres.errors import FAILURES, REFUSED, STANDBY, translate_error
+from skyferry.postgres.primary import Host, PrimaryFinder
 
 T = TypeVar("T")
 E = TypeVar("E", bound=SkyferryError)
 Connection: TypeAlias = Any  # asyncpg's, which is untyped
+CANCELLATION = 5.0  # seconds that a server has to confirm that a statement was cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +49,34 @@ class PostgresPool(Generic[E]):
         self._name, self._options, self._password, self._kind = name, options, password, kind
         self._opening = asyncio.Lock()
         self._pool: Any = None
+        self._finder = PrimaryFinder(options.address.server.hosts)
+        self._apart: WeakSet[Connection] = WeakSet()  # connections that the callers close
         self.closed = False
 
     async def run(self, call: Callable[[Connection], Awaitable[T]]) -> T:
         """Return the result of `call` with a connection. Each statement commits, unless `call` opens a transaction."""
         try:
-            pool = await self._open()
-            async with pool.acquire(timeout=self._options.statement_timeout) as connection:
-                return await call(connection)
+            return await self._call(call)
         except FAILURES as error:
-            if isinstance(error, STANDBY) and self._pool is not None:
-                await self._pool.expire_connections()  # the server was demoted: look for the new primary
+            if isinstance(error, (*STANDBY, TimeoutError)):
+                await self._leave_server()  # it was demoted or is silent: look for the new primary
             raise translate_error(error, self._kind, self._name, self.address.server.shown) from error
 
-    async def connect(self) -> Connection:
-        """Return a connection that the caller closes, such as for LISTEN."""
+    async def _call(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+        pool = await self._open()
+        connection = await pool.acquire(timeout=self._options.statement_timeout)
         try:
-            return await self._connect()
+            return await call(connection)
+        finally:
+            with suppress(TimeoutError):  # the connection was terminated
+                await pool.release(connection, timeout=CANCELLATION)
+
+    async def connect(self) -> Connection:
+        """Return a connection that the caller closes, such as for LISTEN. It ends when the others leave their server."""
+        try:
+            connection = await self._connect()
+            self._apart.add(connection)
+            return connection
         except FAILURES as error:
             raise translate_error(error, self._kind, self._name, self.address.server.shown) from error
 
@@ -73,6 +87,13 @@ class PostgresPool(Generic[E]):
         if pool is not None:
             with suppress(*FAILURES):
                 await asyncio.wait_for(pool.close(), 2.0)
+
+    async def _leave_server(self) -> None:
+        """Use no open connection again."""
+        if self._pool is not None:
+            await self._pool.expire_connections()
+        for connection in list(self._apart):
+            connection.terminate()
 
     async def _open(self) -> Any:
         if self.closed:
@@ -100,7 +121,6 @@ class PostgresPool(Generic[E]):
 
     async def _connect_as(self, password: str, **fixed: Any) -> Connection:
         address, options = self.address, self._options
-        hosts, ports = zip(*address.server.hosts, strict=True)
         context: Any = False
         if address.sslmode != "disable":
             context = await asyncio.to_thread(
@@ -110,17 +130,25 @@ class PostgresPool(Generic[E]):
                 verify=address.sslmode.startswith("verify"),
                 host=address.sslmode == "verify-full",
             )
+        fixed |= {"password": password or None, "ssl": context}
+        if len(hosts := address.server.hosts) == 1:
+            return await self._connect_to(hosts[0], fixed)
+        fixed["target_session_attrs"] = "read-write"
+        connection, is_newer = await self._finder.connect(lambda host: self._connect_to(host, fixed))
+        if is_newer:
+            await self._leave_server()  # the primary of before may still run
+        return connection
+
+    async def _connect_to(self, host: Host, fixed: Mapping[str, Any]) -> Connection:
+        address, options = self.address, self._options
         return await asyncpg.connect(
-            host=list(hosts),
-            port=list(ports),
+            host=host[0],
+            port=host[1],
             user=address.server.user or None,
-            password=password or None,
             database=address.database,
-            ssl=context,
             timeout=options.connect_timeout,
             command_timeout=options.statement_timeout,
             statement_cache_size=0 if address.pooler else 100,
-            target_session_attrs="read-write" if len(hosts) > 1 else "any",
             **({} if address.pooler else {"server_settings": {"application_name": options.application}}),
             **fixed,
         )
