@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import nkeys
 import pytest
+from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
 from tests.certificates import tls_proxy, write_certificate
@@ -83,6 +86,32 @@ async def test_a_waiting_receiver_ends_with_an_error_where_the_server_ends(nats_
         server.daemon.start()
         await queue.send([Outgoing(b"x")])
         assert [message.body for message in await queue.receive(1, 1)] == [b"x"]
+
+
+async def test_a_server_that_falls_silent_is_left_for_another() -> None:
+    """A machine without power closes no connection."""
+    with nats() as one, nats() as two:
+        address = parse_nats(f"nats://{one.address},{two.address}/s/c?subject=a", allow_plain=False)
+        options = NatsOptions(address, False, TlsSettings(), 30.0, connect_timeout=1)
+        connection = NatsConnection("nats", options, fixed_credentials(""))
+        OPENED.append(NatsQueue("nats", connection, SystemClock()))
+        port = await connection.run(find_port)
+        silent = one if port == one.port else two
+        silent.daemon.send(signal.SIGSTOP)
+        connection.options = replace(options, timeout=0.5)
+        with pytest.raises(QueueError, match="no answer in time"):
+            await OPENED[-1].depth()
+        connection.options = options
+        while True:
+            with suppress(QueueError):  # the driver tries the servers in random order
+                assert {await connection.run(find_port), port} == {one.port, two.port}
+                break
+        silent.daemon.send(signal.SIGCONT)
+
+
+async def find_port(client: Client, context: JetStreamContext) -> int:
+    assert client.connected_url is not None
+    return client.connected_url.port or 0
 
 
 async def test_rotated_secrets_are_read_again(

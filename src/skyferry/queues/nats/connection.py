@@ -27,6 +27,7 @@ FAILURES = (Error, OSError, TimeoutError)
 # Also where the stream or the consumer was deleted
 GONE = (NoRespondersError, ServiceUnavailableError, NoStreamResponseError, NotFoundError)
 PENDING = 20_000  # messages of one consumer that are leased at once: more than all that a worker keeps
+ALIVE = 2  # seconds that a server has for a pong, and a connection to close
 OVERLAP = 10065  # JetStream's code: another stream has the subject
 RUNS = "Check that the server runs, and the host and the port of the URL."
 REFUSED = "Check the credentials: identity.secret_file, or NATS_CREDENTIALS."
@@ -132,7 +133,17 @@ class NatsConnection:
         client, self._client = self._client, None
         if client is not None:
             with suppress(*FAILURES):
-                await client.close()
+                await asyncio.wait_for(client.close(), ALIVE)  # it would wait until a silent server reads
+
+    async def _leave_silent_server(self) -> None:
+        """Drop a connection without a pong, so that the next call connects to another server."""
+        client = self._client
+        try:
+            if client is not None:
+                await client.flush(ALIVE)
+        except FAILURES:
+            if client is self._client:
+                await self._drop()
 
     async def _open(self) -> Client:
         options, address = self.options, self.options.address
@@ -247,6 +258,8 @@ class NatsConnection:
 
     async def _explain(self, error: Exception) -> QueueError:
         """Return the error. A server that has never let this client in is asked if it expects TLS before its first line."""
+        if isinstance(error, TimeoutError):
+            await self._leave_silent_server()
         found, (host, port) = self._translate(error), self.options.address.hosts[0]
         if found.transient is None and not (self._answered or self.options.tls) and await expects_tls(host, port):
             return self._refuse(f"the server expects TLS at {self.options.address.shown}", "Use tls://.")
