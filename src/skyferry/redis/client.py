@@ -129,7 +129,10 @@ class RedisClient(Generic[E]):
             if not await renew_refused(self._password, self._provider.sent):
                 raise self._translate(error) from error
         except FAILURES as error:
-            raise await self._explain(error) from error
+            found = await self._explain(error)
+            if found.hint == _HINTS["READONLY"]:
+                await self._disconnect()
+            raise found from error
         try:
             return await self._try(call, waits)
         except FAILURES as error:
@@ -142,6 +145,13 @@ class RedisClient(Generic[E]):
             if client is not None:
                 with suppress(*FAILURES):
                     await client.aclose()
+
+    async def _disconnect(self) -> None:
+        """Use no open connection again. A server that was demoted keeps them; its address may lead to the new primary by now."""
+        for client in (self._client, self._waiting):
+            if client is not None and not self.address.is_cluster:
+                with suppress(*FAILURES):
+                    await client.connection_pool.disconnect(inuse_connections=False)
 
     async def _try(self, call: Callable[[Client], Awaitable[T]], waits: float) -> T:
         if self.closed:

@@ -210,6 +210,36 @@ async def test_a_full_server_and_a_replica_are_outages() -> None:
         await harness.close()
 
 
+async def test_a_demoted_server_is_left_once_its_address_leads_to_the_new_primary() -> None:
+    """It keeps the connections of its clients, and refuses each write."""
+    with redis() as old, redis() as new:
+        target, opened = old.port, []
+
+        async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
+            opened.append(asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer)))
+
+        async with await asyncio.start_server(forward, "127.0.0.1", 0) as address:
+            port = address.sockets[0].getsockname()[1]
+            one = await open_ledger(connect(RedisServer(port, old.daemon), "l"), "one", 30.0)
+            target = new.port
+            admin = connect(old, "l")
+            await admin.run(lambda r: r.replicaof("127.0.0.1", new.port))
+            with pytest.raises(LedgerError, match="Name the primary"):
+                await one.claim([transfer("t")])
+            await finish(one, transfer("t"))
+            for each in (one, admin):
+                await each.close()
+        await asyncio.gather(*opened)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()
+
+
 async def test_settings_that_lose_confirmed_records_are_reported() -> None:
     """By `doctor`, with what to set; also that they cannot be read."""
     with redis("--maxmemory-policy", "allkeys-lru") as server:
