@@ -88,6 +88,26 @@ async def test_a_waiting_receiver_survives_a_restart(postgres_server: PostgresSe
         await place.close()
 
 
+async def test_a_receipt_of_a_lost_message_ends_no_other_lease(place: Place) -> None:
+    """A standby that had not received the last messages is promoted, or a backup is restored: their ids return."""
+    queue, other = place.open(), place.open()
+    await queue.send([Outgoing(b"first")])
+    forget = "DELETE FROM skyferry.message; ALTER TABLE skyferry.message ALTER id RESTART"
+    for receiver in (queue, other):
+        place.server.run(forget, place.database)
+        await queue.send([Outgoing(b"lost")])
+        (old,) = await queue.receive(1, 0)
+        place.server.run(forget, place.database)
+        assert await queue.send([Outgoing(b"new")]) == [old.id]
+        (new,) = await receiver.receive(1, 0)
+        assert (new.id, new.attempt) == (old.id, old.attempt)
+        assert await queue.extend([old]) == [old]
+        await queue.release([old], 0)
+        await queue.ack([old])
+        assert await receiver.extend([new]) == []
+        await receiver.release([new], 0)
+
+
 async def test_a_rotated_password_is_read_again(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From its file, when a connection is made, and at once where the server refuses the old one."""
     monkeypatch.setattr(files, "PAUSE", 0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -103,7 +104,7 @@ class PostgresQueue:
         """See `EventQueue`."""
         arguments = (*_leases(messages), max(self.lease, seconds))
         rows = await self._run(lambda connection: connection.fetch(self._sql["extend"], self._queue, *arguments))
-        held = {f"{row['id']},{row['attempt']}" for row in rows}
+        held = {_format_receipt(*row) for row in rows}
         return [message for message in messages if message.receipt not in held]
 
     async def ack(self, messages: Sequence[Message]) -> None:
@@ -174,9 +175,10 @@ class PostgresQueue:
 
     async def _take(self, limit: int) -> list[Message]:
         until = self._clock.time() + self.lease
-        arguments = (self._queue, limit, self.lease, self._owner)
+        owner = f"{self._owner}/{secrets.token_hex(8)}"
+        arguments = (self._queue, limit, self.lease, owner)
         rows = await self._run(lambda connection: connection.fetch(self._sql["take"], *arguments))
-        return [_message(row, until) for row in rows]
+        return [_message(row, owner, until) for row in rows]
 
     async def _send_once(
         self, connection: Connection, columns: tuple[Any, ...], dedup: list[bytes | None]
@@ -225,18 +227,22 @@ class PostgresQueue:
         return await self._pool.run(lambda connection: find_lacking_rights(connection, self._schema, HISTORY, rights))
 
 
-def _leases(messages: Sequence[Message]) -> tuple[list[int], list[int]]:
-    """Return ids and attempts. Each receipt is `id,attempt`."""
-    pairs = [message.receipt.split(",") for message in messages]
-    return [int(number) for number, _ in pairs], [int(attempt) for _, attempt in pairs]
+def _format_receipt(number: int, attempt: int, owner: str) -> str:
+    return f"{number},{attempt},{owner}"
 
 
-def _message(row: Any, until: float) -> Message:
+def _leases(messages: Sequence[Message]) -> tuple[list[int], list[int], list[str]]:
+    """Return ids, attempts and owners."""
+    parts = [message.receipt.split(",", 2) for message in messages]
+    return [int(part[0]) for part in parts], [int(part[1]) for part in parts], [part[2] for part in parts]
+
+
+def _message(row: Any, owner: str, until: float) -> Message:
     number, body, attributes, priority, sent, attempt = row
     return Message(
         id=str(number),
         body=body,
-        receipt=f"{number},{attempt}",
+        receipt=_format_receipt(number, attempt, owner),
         attempt=attempt,
         enqueued_at=sent,
         lease_until=until,

@@ -39,7 +39,8 @@ FROM given ORDER BY number
 SELECT id FROM @schema.message WHERE queue = $1 AND dedup_id = $2
 
 -- name: take
--- Lease up to $2 messages for $3 seconds to the owner $4: those whose time has come, and the first of those that are ready
+-- Lease up to $2 messages for $3 seconds to the owner $4, which names the process and this call: those whose time has come, and the
+-- first of those that are ready
 WITH due AS (
     SELECT id, rank FROM @schema.message
     WHERE queue = $1 AND until <= clock_timestamp()
@@ -67,32 +68,33 @@ SELECT least(
 )
 
 -- name: extend
--- Extend the valid ones of the leases $2 (ids), $3 (attempts) to $4 seconds from now
-UPDATE @schema.message AS message SET until = clock_timestamp() + $4 * interval '1 second'
-FROM unnest($2::bigint[], $3::int[]) AS held (id, attempt)
-WHERE message.queue = $1 AND message.id = held.id AND message.attempt = held.attempt AND owner IS NOT NULL
-RETURNING message.id, message.attempt
+-- Extend the valid ones of the leases $2 (ids), $3 (attempts), $4 (owners) to $5 seconds from now. A server that has lost its last
+-- messages gives their ids to others, so id and attempt are not enough
+UPDATE @schema.message AS message SET until = clock_timestamp() + $5 * interval '1 second'
+FROM unnest($2::bigint[], $3::int[], $4::text[]) AS held (id, attempt, owner)
+WHERE message.queue = $1 AND message.id = held.id AND message.attempt = held.attempt AND message.owner = held.owner
+RETURNING message.id, message.attempt, message.owner
 
 -- name: ack
-DELETE FROM @schema.message AS message USING unnest($2::bigint[], $3::int[]) AS held (id, attempt)
-WHERE message.queue = $1 AND message.id = held.id AND message.attempt = held.attempt AND owner IS NOT NULL
+DELETE FROM @schema.message AS message USING unnest($2::bigint[], $3::int[], $4::text[]) AS held (id, attempt, owner)
+WHERE message.queue = $1 AND message.id = held.id AND message.attempt = held.attempt AND message.owner = held.owner
 
 -- name: release
--- End the leases; the messages are due after $4 seconds. $5 channel
+-- End the leases; the messages are due after $5 seconds. $6 channel
 WITH released AS (
     UPDATE @schema.message AS message
-    SET owner = NULL, until = CASE WHEN $4 > 0 THEN clock_timestamp() + $4 * interval '1 second' END
-    FROM unnest($2::bigint[], $3::int[]) AS held (id, attempt)
-    WHERE message.queue = $1 AND message.id = held.id AND message.attempt = held.attempt AND owner IS NOT NULL
+    SET owner = NULL, until = CASE WHEN $5 > 0 THEN clock_timestamp() + $5 * interval '1 second' END
+    FROM unnest($2::bigint[], $3::int[], $4::text[]) AS held (id, attempt, owner)
+    WHERE message.queue = $1 AND message.id = held.id AND message.attempt = held.attempt AND message.owner = held.owner
     RETURNING 1
 )
-SELECT pg_notify($5, '') FROM (SELECT count(*) AS released FROM released) AS counted WHERE released > 0
+SELECT pg_notify($6, '') FROM (SELECT count(*) AS released FROM released) AS counted WHERE released > 0
 
 -- name: free
--- End all leases of the owner $2. $3 channel
+-- End all leases of the process $2. $3 channel
 WITH freed AS (
     UPDATE @schema.message SET owner = NULL, until = CASE WHEN until > clock_timestamp() THEN NULL ELSE until END
-    WHERE queue = $1 AND until IS NOT NULL AND owner = $2
+    WHERE queue = $1 AND until IS NOT NULL AND starts_with(owner, $2 || '/')
     RETURNING 1
 )
 SELECT pg_notify($3, '') FROM (SELECT count(*) AS freed FROM freed) AS counted WHERE freed > 0
