@@ -23,7 +23,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from skyferry.errors import LedgerDamaged, LedgerError, OutOfResources, QueueDamaged, QueueError, SkyferryError
 from skyferry.sql.schema_steps import SchemaHistory
-from skyferry.sqlite.opened import OpenedFile
+from skyferry.sqlite.log import ForeignLog, list_parts, mark_commit, mark_opening, require_own_log
+from skyferry.sqlite.opened import OpenedFile, require_same_files
 from skyferry.sqlite.owners import PATIENCE, OwnerLock, owners_folder
 from skyferry.sqlite.quiet_time import NO_QUIET_TIME, QuietTime, find_patience
 from skyferry.sqlite.schema import apply_next_step
@@ -63,6 +64,12 @@ _SAME: Mapping[int, int] = {  # errors of the system that SQLite reports by thes
 }
 
 
+FOREIGN_LOG = (
+    "if the file was replaced on purpose, as by a backup, move the log and the -shm file beside it away; otherwise put the file of "
+    "the log back; see docs/operations/ledger.md"
+)
+
+
 class _Request(NamedTuple):
     operation: Operation
     answer: asyncio.Future[Any]  # gets its result
@@ -92,7 +99,7 @@ class SqliteFile:
         `opened` runs in a transaction before any operation, with this process registered. `on_health` is called on the event
         loop with each error, and with None once reads and writes succeed again.
         """
-        self.path, self._log = path, f"{path}-wal"
+        self.path = path
         self._error = error
         self._cache = cache
         self._on_health = on_health
@@ -109,6 +116,7 @@ class SqliteFile:
                 if hasattr(self, name):
                     getattr(self, name).close()
             raise translate_error(problem, error, path) from problem
+        self._displaced = False  # a file was not at its path when it was last looked for
         self.rollbacks = 0  # transactions that failed
         self._quiet: dict[str, QuietTime] = {}
         self._closed = False
@@ -118,9 +126,12 @@ class SqliteFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.presence = OwnerLock(owners_folder(self.path), owner)
         with self.presence.take_first_turn():  # SQLite does not wait if two processes switch a new file to WAL
+            require_same_files(self.path, self.presence, self._error)
+            require_own_log(self.path)
             self.path.touch(0o600)  # it contains messages, and secrets that resume uploads
             self._writer, self._reader = self._connect(), self._connect()
-            self._opened = OpenedFile(self.path, self._error)
+            self._opened, self._log = OpenedFile(self.path, self._error), list_parts(self.path)[1]
+            self._opened.register(self.presence)
             self._flushing = True
             # The first flush covers the steps as well. If they are lost before it, they run again.
             self._set_flush(False)
@@ -129,6 +140,7 @@ class SqliteFile:
             if opened is not None:
                 self._writer.execute("BEGIN IMMEDIATE")
                 opened(self._writer, self.presence)
+                mark_opening(self._writer)
                 self._writer.execute("COMMIT")
         self._reader.execute("PRAGMA query_only=ON")
 
@@ -237,12 +249,21 @@ class SqliteFile:
             self._look.cancel()
 
     def _empty_log(self) -> None:
-        """Write the -wal file back if the file is not at its path: SQLite leaves it, and applies it to what is there next."""
+        """Write the -wal file back if a file is not at its path: SQLite leaves it, and applies it to what is there next."""
+        with contextlib.suppress(self._error):
+            self._require_in_place()
+
+    def _require_in_place(self) -> None:
+        """Raise the error if a file is not at its path, once what its log had is in the file that is open."""
         try:
             self._opened.require_in_place()
         except self._error:
-            with contextlib.suppress(sqlite3.Error):
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not self._displaced:
+                self._displaced = True
+                with contextlib.suppress(sqlite3.Error):
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            raise
+        self._displaced = False
 
     def _require_open(self) -> None:
         if self._closed:
@@ -293,11 +314,14 @@ class SqliteFile:
         It is announced within the turn: who has the next one sees the announcement of all that it finds.
         """
         with self.presence.take_turn():
-            self._opened.require_in_place()
+            self._require_in_place()
             try:
                 self._set_flush(any(request.flush for request in group))
                 self._writer.execute("BEGIN IMMEDIATE")
+                before = self._writer.total_changes
                 results = [request.operation(self._writer) for request in group]
+                if self._writer.total_changes != before:
+                    mark_commit(self._writer)
                 self._writer.execute("COMMIT")
                 if any(request.announce for request in group):
                     self.presence.announce()
@@ -359,6 +383,8 @@ def translate_error(problem: Exception, kind: type[SkyferryError], path: Path) -
         kind, hint = _DAMAGE.get(kind, (kind, "")) if code in DAMAGED else (kind, _HINTS.get(code, ""))
         if code == sqlite3.SQLITE_NOTADB:  # more often a wrong path than a damaged file
             text, hint = "it is not a file of SQLite", f"correct the path in the URL; if it is right, {hint}"
+        if isinstance(problem, ForeignLog):
+            hint = FOREIGN_LOG
     elif isinstance(problem, OSError):
         hint = _HINTS.get(_SAME.get(problem.errno or 0, 0), "")
     else:

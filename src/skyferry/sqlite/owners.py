@@ -37,6 +37,7 @@ class OwnerLock:
             file.close()
             raise
         self._file = file
+        self._length = 0  # bytes of the description
         self._waiting_since: float | None = None  # monotonic
 
     @contextlib.contextmanager
@@ -96,13 +97,29 @@ class OwnerLock:
         """Return a mark of the last announcement, also of this process. It does not block."""
         return os.fstat(self._turns).st_mtime_ns
 
+    def describe(self, text: str) -> None:
+        """Set what `find_descriptions` of other processes returns for this one. Raises OSError."""
+        self._file.truncate(0)
+        self._file.write(text.encode())
+        self._file.flush()
+        self._length = len(text)
+
+    def find_descriptions(self) -> dict[str, str]:
+        """Return the description of each other live process; "" for one that has none, or that cannot be read."""
+        found = {}
+        for name in _find_locked(self.folder):
+            if name != self._mine.name:
+                with contextlib.suppress(OSError):
+                    found[name] = (self.folder / name).read_text("ascii", "replace")
+        return found
+
     def probe_disk(self, offset: int) -> None:
         """Write a page to the file of this process and take it back. Raises OSError if the disk has no room, or is read-only."""
         file = os.open(self._mine, os.O_WRONLY)
         try:
-            os.pwrite(file, PAGE, offset)
+            os.pwrite(file, PAGE, offset + self._length)
         finally:
-            os.ftruncate(file, 0)
+            os.ftruncate(file, self._length)
             os.close(file)
 
     def find_dead(self) -> list[str]:
@@ -132,8 +149,11 @@ class OwnerLock:
 
 def find_users(path: Path) -> list[str]:
     """Return the names of the processes that have a file open."""
-    folder = owners_folder(path)
-    return sorted(each.name for each in folder.iterdir() if not _is_free(each)) if folder.is_dir() else []
+    return sorted(_find_locked(owners_folder(path)))
+
+
+def _find_locked(folder: Path) -> Iterator[str]:
+    return (each.name for each in folder.iterdir() if not _is_free(each)) if folder.is_dir() else iter(())
 
 
 def owners_folder(path: Path) -> Path:

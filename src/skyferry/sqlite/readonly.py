@@ -11,16 +11,18 @@ from typing import TypeVar
 
 from skyferry.ports.inspection import LedgerFacts, Wrong
 from skyferry.sqlite.filesystem import find_network_filesystem, is_writable
+from skyferry.sqlite.log import list_parts, require_own_log
 
 T = TypeVar("T")
-SUFFIXES = ("", "-wal", "-shm")  # suffixes of the files of one database
 
 
 def connect_readonly(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
-    """Open a connection that neither changes nor creates a file. Raises sqlite3.Error.
+    """Open a connection that neither changes nor creates a file. Raises sqlite3.Error, such as ForeignLog.
 
     `immutable`: no process has the file open, so nothing is created beside it either.
     """
+    if not immutable:
+        require_own_log(path)
     uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
     return sqlite3.connect(uri, uri=True, timeout=30.0, isolation_level=None)
 
@@ -41,9 +43,10 @@ def read_unchanged(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
 
 def _describe_unused(path: Path) -> tuple[int, int] | None:
     """Return the time and the size of a file that no process has open, and that thus has no log; else None."""
-    if path.with_name(f"{path.name}-wal").exists():
+    file, log, _ = list_parts(path)
+    if log.exists():
         return None
-    found = path.stat()
+    found = file.stat()
     return found.st_mtime_ns, found.st_size
 
 
@@ -85,6 +88,9 @@ def _find_faults(path: Path) -> Iterator[Wrong]:
     if kind := find_network_filesystem(path):
         what = f"{path} is on the network filesystem {kind}, whose locks SQLite cannot rely on"
         yield Wrong(what, "Keep the file on a local disk, or use a server.", loses=True)
+    if path.is_file() and (names := path.stat().st_nlink) > 1:
+        what = f"{path} has {names} names (hard links), and SQLite keeps another log for each"
+        yield Wrong(what, "Use one name only, and copy the file with `skyferry ledger backup`.", loses=True)
     if not is_writable(path):
         hint = "Give the user that runs Skyferry write access to the file and its folder, on a disk that is mounted writable."
         yield Wrong(f"{path} cannot be written by this user", hint)

@@ -22,8 +22,9 @@ from skyferry.ledgers.sqlite.schema import apply_pending_step, forget_processes,
 from skyferry.ports import Clock, DeadLetter, Ledger
 from skyferry.ports.ledger import Backup, LedgerRecords, LedgerStatus
 from skyferry.sqlite.file import translate_error
+from skyferry.sqlite.log import SUFFIXES, mark_copy
 from skyferry.sqlite.owners import find_users, owners_folder
-from skyferry.sqlite.readonly import SUFFIXES, DurableFile, connect_readonly, find_damage, read_unchanged
+from skyferry.sqlite.readonly import DurableFile, connect_readonly, find_damage, read_unchanged
 
 CHECK = "run `skyferry ledger check`"
 BATCH = 100  # letters carried over at once
@@ -180,6 +181,7 @@ def _back_up(path: Path, target: Path) -> Backup:
             db.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a -wal beside it
             forget_processes(copy)
+            mark_copy(copy)
         if problems := _find_damage(part):
             raise LedgerError(f"the copy is damaged: {problems[0]}", where=str(path), hint=CHECK)
         with part.open("rb") as file:

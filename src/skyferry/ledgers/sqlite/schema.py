@@ -13,8 +13,10 @@ from skyferry.model import State
 from skyferry.ports.ledger import LedgerStatus
 from skyferry.sql.schema_steps import SchemaStep, SchemaVersion, load_history
 from skyferry.sqlite.file import connect, translate_error
+from skyferry.sqlite.log import list_parts, require_own_log
+from skyferry.sqlite.opened import require_same_files
 from skyferry.sqlite.owners import OwnerLock, find_users, owners_folder
-from skyferry.sqlite.readonly import SUFFIXES, read_unchanged
+from skyferry.sqlite.readonly import read_unchanged
 from skyferry.sqlite.schema import apply_next_step, list_tables, read_schema_version
 
 HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible)
@@ -53,6 +55,8 @@ def apply_pending_step(path: Path, owner: str) -> SchemaStep | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(OwnerLock(owners_folder(path), owner)) as presence, presence.take_first_turn():
+            require_same_files(path, presence, LedgerError)
+            require_own_log(path)
             path.touch(0o600)
             with closing(connect(path)) as db:
                 permit = partial(_check_older_programs, path=path)
@@ -78,4 +82,4 @@ def _check_older_programs(db: sqlite3.Connection, step: SchemaStep, path: Path) 
 
 
 def _list_files(path: Path) -> list[Path]:
-    return [part for suffix in SUFFIXES if (part := path.with_name(f"{path.name}{suffix}")).exists()]
+    return [part for part in list_parts(path) if part.exists()]
