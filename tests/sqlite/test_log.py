@@ -19,6 +19,7 @@ from skyferry.ledgers.sqlite.maintenance import SqliteLedgerMaintenance
 from skyferry.ports import Outgoing
 from skyferry.queues.sqlite.maintenance import SqliteQueueFile
 from skyferry.queues.sqlite.queue import SqliteQueue
+from skyferry.sql.schema_steps import SchemaHistory
 from skyferry.sqlite.file import SqliteFile
 from skyferry.sqlite.log import require_own_log
 from skyferry.testing.clock import ManualClock
@@ -211,8 +212,8 @@ async def test_readers_of_a_file_in_use_see_no_foreign_log(tmp_path: Path, monke
     """However often it is written back, and begun anew, while they look."""
     connect = SqliteFile._connect
 
-    def connect_restless(self: SqliteFile) -> sqlite3.Connection:
-        connection = connect(self)
+    def connect_restless(self: SqliteFile, history: SchemaHistory) -> sqlite3.Connection:
+        connection = connect(self, history)
         connection.execute("PRAGMA wal_autocheckpoint=3")
         return connection
 

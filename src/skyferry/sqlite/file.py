@@ -27,7 +27,7 @@ from skyferry.sqlite.log import ForeignLog, list_parts, mark_commit, mark_openin
 from skyferry.sqlite.opened import OpenedFile, require_same_files
 from skyferry.sqlite.owners import PATIENCE, OwnerLock, owners_folder
 from skyferry.sqlite.quiet_time import NO_QUIET_TIME, QuietTime, find_patience
-from skyferry.sqlite.schema import apply_next_step
+from skyferry.sqlite.schema import apply_next_step, connect
 from skyferry.tasks.threads import call_aside, is_refusal, refuse_thread, start_thread
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ class SqliteFile:
             require_same_files(self.path, self.presence, self._error)
             require_own_log(self.path)
             self.path.touch(0o600)  # it contains messages, and secrets that resume uploads
-            self._writer, self._reader = self._connect(), self._connect()
+            self._writer, self._reader = self._connect(history), self._connect(history)
             self._opened, self._log = OpenedFile(self.path, self._error), list_parts(self.path)[1]
             self._opened.register(self.presence)
             self._flushing = True
@@ -277,8 +277,8 @@ class SqliteFile:
     def _make_turn_error(self) -> SkyferryError:
         return self._error("database is locked", where=str(self.path), hint=_HINTS[sqlite3.SQLITE_BUSY])
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.path, check_same_thread=False, cached_statements=512)
+    def _connect(self, history: SchemaHistory) -> sqlite3.Connection:
+        connection = connect(self.path, history, check_same_thread=False, cached_statements=512)
         for pragma in ("temp_store=MEMORY", f"cache_size=-{self._cache // 1024}", "wal_autocheckpoint=4000"):
             connection.execute(f"PRAGMA {pragma}")
         return connection
@@ -359,14 +359,6 @@ def _raise(group: Sequence[_Request], problem: Exception) -> None:
     for request in group:
         if not request.answer.done():
             request.answer.set_exception(problem)
-
-
-def connect(path: Path, **options: Any) -> sqlite3.Connection:
-    """Open a connection to a file that may be written. Each commit is durable. Raises sqlite3.Error."""
-    connection: sqlite3.Connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, **options)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    return connection
 
 
 def translate_error(problem: Exception, kind: type[SkyferryError], path: Path) -> SkyferryError:

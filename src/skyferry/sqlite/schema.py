@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 from skyferry.sql.schema_steps import SchemaHistory, SchemaStep, SchemaVersion
 
@@ -15,6 +17,22 @@ _CREATE = (
 _READ = "SELECT number, compatible_from FROM schema_version"
 _WRITE = "INSERT OR REPLACE INTO schema_version (id, number, compatible_from) VALUES (1, ?, ?)"
 Permit = Callable[[sqlite3.Connection, SchemaStep], None]  # raises an error if a step must wait
+
+
+def connect(path: Path, history: SchemaHistory, **options: Any) -> sqlite3.Connection:
+    """Open a connection to a file that may be written. Each commit is durable.
+
+    Raises sqlite3.Error, and the history's error before it changes a file of something else.
+    """
+    connection: sqlite3.Connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, **options)
+    try:
+        read_schema_version(connection, history, str(path))
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def list_tables(db: sqlite3.Connection) -> set[str]:

@@ -181,13 +181,13 @@ import sys, sqlite3, time
 from pathlib import Path
 from skyferry.errors import LedgerError
 from skyferry.sql.schema_steps import SchemaHistory, order_steps
-from skyferry.sqlite.file import connect
-from skyferry.sqlite.schema import apply_next_step
+from skyferry.sqlite.schema import apply_next_step, connect
 
 steps = order_steps([("0001-expand-a.sql", "CREATE TABLE a (n); INSERT INTO a VALUES (1); SELECT wait();")])
-db = connect(Path(sys.argv[1]))
+history = SchemaHistory("ledger", "a", LedgerError, steps)
+db = connect(Path(sys.argv[1]), history)
 db.create_function("wait", 0, lambda: print("inside", flush=True) or time.sleep(600))
-apply_next_step(db, SchemaHistory("ledger", "a", LedgerError, steps), "here")
+apply_next_step(db, history, "here")
 """
 
 
@@ -250,3 +250,18 @@ async def test_a_file_that_may_not_be_written_is_named(open_folder: Path) -> Non
             open_folder.chmod(0o755)
     with closing(sqlite3.connect(path)) as db:
         assert not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema_version'").fetchall()
+
+
+async def test_a_file_of_another_program_stays_as_it_is(tmp_path: Path) -> None:
+    """Also its journal mode, which is kept in the file."""
+    with closing(sqlite3.connect(path := tmp_path / "other.db")) as db:
+        db.execute("CREATE TABLE other (a)")
+    before = path.read_bytes()
+    with pytest.raises(LedgerIncompatible, match="not of Skyferry's ledger"):
+        SqliteLedger(path, "me", ManualClock())
+    with pytest.raises(LedgerIncompatible, match="not of Skyferry's ledger"):
+        async for _ in SqliteLedgerMaintenance(path, "me", ManualClock(), 30.0).migrate():
+            pass
+    with pytest.raises(QueueIncompatible, match="not of Skyferry's queue"):
+        SqliteQueue(path, "queue", "me", ManualClock())
+    assert path.read_bytes() == before

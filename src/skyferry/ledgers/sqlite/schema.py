@@ -12,12 +12,12 @@ from skyferry.ledgers.sqlite.queries import count_states
 from skyferry.model import State
 from skyferry.ports.ledger import LedgerStatus
 from skyferry.sql.schema_steps import SchemaStep, SchemaVersion, load_history
-from skyferry.sqlite.file import connect, translate_error
+from skyferry.sqlite.file import translate_error
 from skyferry.sqlite.log import list_parts, require_own_log
 from skyferry.sqlite.opened import require_same_files
 from skyferry.sqlite.owners import OwnerLock, find_users, owners_folder
 from skyferry.sqlite.readonly import read_unchanged
-from skyferry.sqlite.schema import apply_next_step, list_tables, read_schema_version
+from skyferry.sqlite.schema import apply_next_step, connect, list_tables, read_schema_version
 
 HISTORY = load_history(__package__, "ledger", "transfers", LedgerIncompatible)
 PROCESSES = {
@@ -58,7 +58,7 @@ def apply_pending_step(path: Path, owner: str) -> SchemaStep | None:
             require_same_files(path, presence, LedgerError)
             require_own_log(path)
             path.touch(0o600)
-            with closing(connect(path)) as db:
+            with closing(connect(path, HISTORY)) as db:
                 permit = partial(_check_older_programs, path=path)
                 return apply_next_step(db, HISTORY, str(path), contract=True, permit=permit)
     except (sqlite3.Error, OSError) as error:
