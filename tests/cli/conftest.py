@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import orjson
@@ -63,9 +64,12 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("SKYFERRY_SERVER__LISTEN", "127.0.0.1:9")  # nobody listens on the discard port
 
     def run(*arguments: str, stdin: bytes = b"") -> Result:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
+        with TemporaryFile() as given:
+            given.write(stdin)
+            given.seek(0)
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
+            with pytest.raises(SystemExit) as ended:
+                main(arguments)
         said = capsys.readouterr()
         return Result(int(ended.value.code or 0), said.out, said.err)
 

@@ -1,4 +1,4 @@
-"""Standard output and standard error that tolerate closed, full and stalled readers.
+"""Standard output and standard error that tolerate closed, full and stalled readers, and standard input whose reads can be ended.
 
 Standard error never fails. Standard output fails a command with `OutputLost`, because its output is its result. `run` calls
 `tolerate_loss`, because its lines are less important than transfers.
@@ -7,18 +7,22 @@ Standard error never fails. Standard output fails a command with `OutputLost`, b
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import select
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
-PATIENCE = 0.1  # seconds to wait once for a slow reader; after that it must be ready
+PATIENCE = (
+    0.1  # seconds to wait once for a slow reader; after that it must be ready. Also between two looks at ended input
+)
 ROOM = select.PIPE_BUF  # bytes that a ready pipe accepts without waiting
 ESCAPED = "skyferry.escaped"  # name of the handler of characters that the encoding of the terminal lacks
 
@@ -75,6 +79,30 @@ class TolerantStream(io.RawIOBase):
                 return
             self._late = False
             octets = octets[os.write(self._number, octets[:ROOM]) :]
+
+
+class EndableInput(io.RawIOBase):
+    """Standard input for a thread. Python waits for its threads at the exit, so one that waits for input must be ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._number = sys.stdin.fileno()
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """Let reads that wait, and later ones, raise OSError."""
+        self._ended.set()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Wait until there is something to read, and read it. Raises OSError."""
+        while not (self._ended.is_set() or select.select([self._number], [], [], PATIENCE)[0]):
+            pass
+        if self._ended.is_set():
+            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+        return os.readv(self._number, [buffer])
 
 
 def install_streams() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from io import BufferedReader
 from itertools import islice
 
+from skyferry.cli.streams import EndableInput
 from skyferry.errors import ConfigError
 
 PAGE = 200  # keys at a time
@@ -38,15 +38,19 @@ def open_keys(option: str, file: str) -> Callable[[], AsyncIterator[list[str]]]:
 
     async def pages() -> AsyncIterator[list[str]]:
         left = keys()
-        while page := await asyncio.to_thread(lambda: list(islice(left, PAGE))):
-            yield page
+        try:
+            while page := await asyncio.to_thread(lambda: list(islice(left, PAGE))):
+                yield page
+        finally:
+            if isinstance(opened.raw, EndableInput):
+                opened.raw.end()
 
     return pages
 
 
 def _open(option: str, file: str) -> BufferedReader:
     if file == STDIN:
-        return sys.stdin.buffer  # type: ignore[return-value]  # it has `read1`, too
+        return BufferedReader(EndableInput())
     try:
         return open(file, "rb")
     except OSError as error:

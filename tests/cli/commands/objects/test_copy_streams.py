@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import subprocess
 import sys
+import termios
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +50,27 @@ def test_a_closed_pipe_ends_it_without_a_word(cli: Cli) -> None:
         assert running.stderr is not None
         assert running.stderr.read() == b""
     assert running.returncode == ExitCode.BROKEN_PIPE
+
+
+@pytest.mark.parametrize("arguments", [("-", "out/k"), ("in", "out", "--files-from", "-")])
+def test_an_interrupt_ends_it_while_no_input_comes(cli: Cli, arguments: tuple[str, ...]) -> None:
+    """As at a terminal: a thread that waits for input must not keep the process alive."""
+    Path("in").mkdir()
+    command = [sys.executable, "-m", "skyferry", "copy", *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        running.stdin.write(b"x")
+        running.stdin.flush()
+        while count_waiting(running.stdin.fileno()):
+            time.sleep(0.01)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == ExitCode.INTERRUPTED
+    assert not Path("out/k").exists()
+
+
+def count_waiting(pipe: int) -> int:
+    """Return the number of bytes that nothing has read yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 @pytest.mark.parametrize(

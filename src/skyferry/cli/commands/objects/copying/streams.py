@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from io import BufferedReader
 from typing import TYPE_CHECKING
 
 from skyferry.cli.arguments import object_urls
@@ -13,6 +14,7 @@ from skyferry.cli.commands.objects.copying.request import OutputOptions
 from skyferry.cli.exit_codes import ExitCode
 from skyferry.cli.render import output
 from skyferry.cli.signals import treat_sigterm_as_interrupt
+from skyferry.cli.streams import EndableInput
 from skyferry.errors import ConfigError, ObjectNotFound, SkyferryError
 
 if TYPE_CHECKING:
@@ -43,15 +45,18 @@ async def _write(location: ObjectLocation, settings: Settings, storage_class: st
     from skyferry.stores.local.blocking.removal import remove_private_folder
 
     treat_sigterm_as_interrupt()
+    standard_input = EndableInput()
+    stream = BufferedReader(standard_input)
 
     async def read(length: int) -> bytes:
-        return await asyncio.to_thread(_read_exactly, length)
+        return await asyncio.to_thread(_read_exactly, stream, length)
 
     try:
         async with object_urls.open_protected(location, settings) as store:
             kept = "" if storage_class == "keep" else storage_class
             made = await write_stream(store, location.key, read, Attributes(storage_class=kept), ThreadOffload())
     finally:
+        standard_input.end()
         if location.path is not None:
             remove_private_folder(location.path)
     if shown.json:
@@ -77,10 +82,10 @@ async def _read(location: ObjectLocation, settings: Settings) -> ExitCode:
     return ExitCode.OK
 
 
-def _read_exactly(length: int) -> bytes:
+def _read_exactly(stream: BufferedReader[EndableInput], length: int) -> bytes:
     """Read that many bytes from standard input, or fewer at its end. Raises SkyferryError."""
     try:
-        return sys.stdin.buffer.read(length)
+        return stream.read(length)
     except OSError as error:
         hint = "connect it to a pipe or a file"
         raise SkyferryError(f"it cannot be read: {error.strerror}", where="standard input", hint=hint) from error
