@@ -62,11 +62,27 @@ def test_the_tool_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -
 def test_commands_name_the_missing_extra_of_the_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, module: str, command: str
 ) -> None:
-    missing = f"raise ModuleNotFoundError('No module named {module}', name='{module}')"
-    (tmp_path / f"{module}.py").write_text(missing)  # the current folder is looked through first
     monkeypatch.setenv("SKYFERRY_LEDGER__URL", url)
-    program = [sys.executable, "-m", "skyferry", *command.split()]
-    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    check_missing_module(tmp_path, module, *command.split())
+
+
+@pytest.mark.parametrize("identity", ["", "&identity=static"])
+@pytest.mark.parametrize("command", ["ls", "copy ."])
+def test_commands_name_the_missing_extra_of_a_service_that_they_ask_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, identity: str
+) -> None:
+    """An endpoint that is not Amazon's is asked which service it is, before the store is opened."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    check_missing_module(tmp_path, "httptools", *command.split(), f"s3://b?endpoint=http://127.0.0.1:9{identity}")
+
+
+def check_missing_module(folder: Path, module: str, *arguments: str) -> None:
+    """Run a command without a module, and check that it says how to install it."""
+    missing = f"raise ModuleNotFoundError('No module named {module}', name='{module}')"
+    (folder / f"{module}.py").write_text(missing)  # the current folder is looked through first
+    program = [sys.executable, "-m", "skyferry", *arguments]
+    done = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode in (1, 2)
     assert f"needs {module}" in done.stdout + done.stderr
     assert "install" in done.stdout + done.stderr

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+from skyferry.clouds.identity.extras import require_extra
 from skyferry.config.regions import routes_here
 from skyferry.config.settings import StoreSettings
 from skyferry.config.urls import resolve_queue, resolve_store
@@ -53,12 +54,11 @@ def _is_undetermined(store: StoreSettings) -> bool:
 
 
 async def _identify(opener: Opener, name: str) -> str:
-    identify = opener.store_scheme(name).identify
-    assert identify is not None  # as `_is_undetermined` says
-    context = opener.store_context(name)
-    with suppress(SkyferryError, TimeoutError):
+    row, context = opener.store_scheme(name), opener.store_context(name)
+    assert row.identify is not None  # as `_is_undetermined` says
+    with require_extra(row.extra, f"{context.where.url.scheme}://"), suppress(SkyferryError, TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            return await identify(context)
+            return await row.identify(context)
     return context.where.profile.versioned_service
 
 
