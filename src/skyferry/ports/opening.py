@@ -26,7 +26,8 @@ class StoreContext:
     region: str = ""  # of Amazon's, that the environment names
     read_timeout: float = 60.0  # seconds without a byte after which a connection has failed; adapters may use less
     connections: int = 128  # at the same time
-    on_unreadable: Callable[[str], None] = lambda name: None  # called with names that cannot be keys
+    # called with the path of what a listing leaves out, and why
+    on_unreadable: Callable[[str, SkyferryError], None] = lambda path, error: None
     on_special: Callable[[str, str], None] = lambda path, kind: None  # called with what is neither a file nor a folder
     expected_folder: Any = None  # an `ExpectedFolder` of the local adapter
 

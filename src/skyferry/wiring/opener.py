@@ -49,7 +49,8 @@ class Opener:
     clock: Clock = field(default_factory=SystemClock)
     owner: str = field(default_factory=name_owner)
     env: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
-    on_unreadable: Callable[[str, str], None] = lambda store, name: None  # called with names that cannot be keys
+    # called with the store and path of what a listing leaves out, and why
+    on_unreadable: Callable[[str, str, SkyferryError], None] = lambda store, path, error: None
     # called with the store, path and kind of what is neither a file nor a folder
     on_special: Callable[[str, str, str], None] = lambda store, path, kind: None
     missing: type[BucketNotFound] = BucketNotFound  # raised by local stores whose folder does not exist

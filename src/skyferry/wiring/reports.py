@@ -41,10 +41,9 @@ def report_losses(routes: Routes, stores: Mapping[str, ObjectStore], observer: O
             observer.on(Record("route.metadata_lost", route=route.name, store=route.store, message="; ".join(lost)))
 
 
-def report_unreadable(observer: Observer, store: str, name: str) -> None:
-    """Report a file that cannot be an object."""
-    message = "its name cannot be a key, or it is not readable"
-    observer.on(Record("watch.unreadable", store=store, key=name, message=message))
+def report_unreadable(observer: Observer, store: str, name: str, error: SkyferryError) -> None:
+    """Report a file or folder that a listing leaves out."""
+    observer.on(Record("watch.unreadable", store=store, key=name, message=error.message, hint=error.hint))
 
 
 def report_refused(observer: Observer, store: str, error: SkyferryError) -> None:

@@ -20,6 +20,7 @@ from skyferry.errors import (
     ObjectNotFound,
     PermissionDenied,
     PreconditionFailed,
+    SkyferryError,
     StoreUnavailable,
     VersionChanged,
 )
@@ -95,10 +96,12 @@ async def test_a_name_that_cannot_be_a_key_is_reported(folder: Path) -> None:
     (folder / "d" / "%x").write_bytes(b"x")
     (folder / "%.").write_bytes(b"x")  # the key "."
     (folder / "%").write_bytes(b"x")  # is no escape: there is no empty key
-    heard: list[str] = []
-    store = LocalStore("s", folder, on_unreadable=heard.append)
+    heard: list[tuple[str, SkyferryError]] = []
+    store = LocalStore("s", folder, on_unreadable=lambda *found: heard.append(found))
     assert [meta.key async for meta in store.list()] == ["%", ".", "d/%x", "d/good"]
-    assert sorted(heard) == ["d/\\udcff\\udcfe"]
+    [(path, error)] = heard
+    assert path == "d/\\udcff\\udcfe"
+    assert str(error) == "the key is not valid Unicode (rename the file or folder)"
     await store.close()
 
 
@@ -117,10 +120,12 @@ async def test_a_folder_that_may_not_be_read_is_reported_and_hides_no_other(
         return scan(file)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    heard: list[str] = []
-    store = LocalStore("s", folder, on_unreadable=heard.append)
+    heard: list[tuple[str, SkyferryError]] = []
+    store = LocalStore("s", folder, on_unreadable=lambda *found: heard.append(found))
     assert [meta.key async for meta in store.list()] == ["a", "z"]
-    assert heard == ["d"]
+    [(path, error)] = heard
+    assert path == "d"
+    assert str(error) == "d: Permission denied (grant Skyferry's user permission to read and write there)"
     closed = folder
     with pytest.raises(PermissionDenied):
         _ = [meta async for meta in store.list()]
@@ -149,7 +154,7 @@ async def test_permissions_of_a_folder_hide_no_other(mode: int) -> None:
             (folder / key).parent.mkdir(exist_ok=True, parents=True)
             (folder / key).write_bytes(b"x")
         heard: list[str] = []
-        store = LocalStore("s", folder, on_unreadable=heard.append)
+        store = LocalStore("s", folder, on_unreadable=lambda path, error: heard.append(path))
         assert len([meta async for meta in store.list()]) == 5  # and all modules are imported
         closed = [folder / "d", folder / "e/d"]
         for path in closed:

@@ -124,7 +124,7 @@ async def test_an_object_passes_through_no_generators_of_the_folders_above_it(tm
         if event == "call" and frame.f_code.co_filename == listing.__file__:
             calls[frame.f_code.co_name] += 1
 
-    listeners = listing.Listeners(lambda path: None, lambda path, kind: None)
+    listeners = listing.Listeners(lambda path, error: None, lambda path, kind: None)
     try:
         sys.setprofile(count)
         found = sum(1 for _ in listing.walk(store._bucket, "", "", listeners))

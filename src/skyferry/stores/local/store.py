@@ -29,6 +29,7 @@ from skyferry.errors import (
     InvalidKey,
     ObjectNotFound,
     PreconditionFailed,
+    SkyferryError,
     StoreUnavailable,
     Unsupported,
     VersionChanged,
@@ -85,7 +86,7 @@ class LocalStore:
         folder: Path,
         *,
         threads: int = 4,
-        on_unreadable: Callable[[str], None] = lambda path: None,
+        on_unreadable: Callable[[str, SkyferryError], None] = lambda path, error: None,
         on_special: Callable[[str, str], None] = lambda path, kind: None,
         expected: ExpectedFolder = ANY_FOLDER,
         follow: bool = False,
@@ -167,9 +168,9 @@ class LocalStore:
 
     @paged
     async def list(self, prefix: str = "", after: str = "") -> Pages[ObjectMeta]:
-        unreadable: list[str] = []
+        unreadable: list[tuple[str, SkyferryError]] = []
         special: list[tuple[str, str]] = []
-        listeners = Listeners(unreadable.append, lambda path, kind: special.append((path, kind)))
+        listeners = Listeners(lambda *found: unreadable.append(found), lambda *found: special.append(found))
         found = walk(self._bucket, prefix, after, listeners, follow=self._follow)
         more = True
         while more:
@@ -178,7 +179,7 @@ class LocalStore:
                 self._on_special(*special.pop(0))
             yield page
             while unreadable:
-                self._on_unreadable(unreadable.pop())
+                self._on_unreadable(*unreadable.pop())
             more = bool(page)
 
     async def inspect(self) -> BucketFacts:

@@ -9,12 +9,13 @@ from heapq import merge
 from itertools import chain, groupby
 from stat import S_ISREG
 
-from skyferry.errors import InvalidKey, StoreUnavailable
+from skyferry.errors import InvalidKey, SkyferryError, StoreUnavailable
 from skyferry.frozen import dataclass
 from skyferry.model import ObjectMeta
 from skyferry.stores.local.blocking.bucket import BucketFolder
 from skyferry.stores.local.blocking.files import DIRECTORY, ParentFolder, opened, special_kind
 from skyferry.stores.local.blocking.links import file_behind
+from skyferry.stores.local.errors import translate
 from skyferry.stores.local.metadata import list_file
 from skyferry.stores.local.names import LONGEST_KEY, is_private, key_of, names_of
 
@@ -27,7 +28,7 @@ JOINED = 256  # names in one text
 class Listeners:
     """Callbacks for paths that a listing leaves out."""
 
-    unreadable: Callable[[str], None]  # paths
+    unreadable: Callable[[str, SkyferryError], None]  # paths, and why
     special: Callable[[str, str], None]  # paths, and their kind: symlink, fifo, socket or device; it may raise
 
 
@@ -89,8 +90,8 @@ class _Walk:
                         yield list_file(start + text, found)
         except (FileNotFoundError, NotADirectoryError):  # gone since
             return
-        except PermissionError:  # its names may be read, but its files may not be looked at
-            self._refuse(names)
+        except PermissionError as error:  # its names may be read, but its files may not be looked at
+            self._refuse(names, error)
 
     def _find_texts(self, names: list[str], start: str) -> tuple[Iterator[str], bool]:
         """Return the ends of the keys of one directory's entries that the listing needs, in order; of folders with their slash.
@@ -127,8 +128,8 @@ class _Walk:
                             found.end_run()
         except (FileNotFoundError, NotADirectoryError):  # gone since; the bucket itself is looked at in the end
             pass
-        except PermissionError:
-            self._refuse(names)
+        except PermissionError as error:
+            self._refuse(names, error)
             return iter(()), False  # so that it is not opened again
         return iter(found), only_files
 
@@ -142,8 +143,8 @@ class _Walk:
             return None
         try:
             key = key_of(f"{path}/_")[:-1] if is_folder else key_of(path)
-        except InvalidKey:
-            self._tell(path)
+        except InvalidKey as error:
+            self._tell(path, InvalidKey(error.message, hint="rename the file or folder"))
             return None
         return key[len(start) :]
 
@@ -151,14 +152,15 @@ class _Walk:
         """Return the status of a link's target; None if it is not a file or the store does not follow links."""
         return file_behind(self.root, names, self.folder) if self.folder else None
 
-    def _refuse(self, names: list[str]) -> None:
-        """Report a folder without permission; called while that error is handled. Raises it for the bucket itself."""
+    def _refuse(self, names: list[str], error: PermissionError) -> None:
+        """Report a folder without permission. Raises the error for the bucket itself."""
         if not names:
-            raise
-        self._tell("/".join(names))
+            raise error
+        path = "/".join(names)
+        self._tell(path, translate(error, path))
 
-    def _tell(self, path: str) -> None:
-        self.listeners.unreadable(_shown(path))
+    def _tell(self, path: str, error: SkyferryError) -> None:
+        self.listeners.unreadable(_shown(path), error)
 
     def _special(self, path: str, entry: os.DirEntry[str]) -> None:
         """Report a special file if its path is within the listing's range."""
