@@ -126,6 +126,14 @@ def test_one_failure_that_passes_ends_no_command(clouds: Clouds, skyferry: Skyfe
         assert json.load(left) == {"pending": 0}
 
 
+def test_an_error_about_what_was_typed_names_it_so(clouds: Clouds, skyferry: Skyferry) -> None:
+    bucket = clouds.bucket("s3")
+    bucket.put("a", NOTE)
+    absent, single = bucket.url.replace("/?", "/b?"), bucket.url.replace("/?", "/a?")
+    assert f"error: {absent}: nothing is there" in skyferry("copy", absent, "out", code=1).err
+    assert f"error: {single}: the source is a single object" in skyferry("copy", single, "out", "--delete", code=2).err
+
+
 def test_a_bucket_that_does_not_exist_ends_the_copy_at_once(clouds: Clouds, skyferry: Skyferry, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     said = skyferry("copy", "file", f"s3://no-such-bucket-here/?endpoint={clouds.s3}&identity=static", code=1)
@@ -140,7 +148,7 @@ def test_a_prefix_is_not_copied_into_itself(clouds: Clouds, skyferry: Skyferry, 
     bucket = clouds.bucket("s3")
     bucket.put("a/x", NOTE)
     one, other = (bucket.url.replace("/?", f"/{key}?") for key in (source, destination))
-    assert "lies within the source" in skyferry("copy", one, other, code=2).err
+    assert f"error: {other}: the destination is inside the source" in skyferry("copy", one, other, code=2).err
     assert list(bucket.items()) == ["a/x"]
     bucket.put("a", NOTE)
     skyferry("copy", bucket.url.replace("/?", "/a?"), bucket.url.replace("/?", "/a/?"))  # an object, no prefix

@@ -148,13 +148,13 @@ class ListingSource:
                 )
             hint = "correct the key: `skyferry ls` shows what there is"
             message = "nothing is there, neither an object nor any below it"
-            raise ObjectNotFound(message, where=self._ends.source.key, hint=hint)
+            raise ObjectNotFound(message, where="source", hint=hint)
         self.found.whole = True
 
     async def _send_single(self, meta: ObjectMeta) -> None:
         if self._selection.prefix_only:
             hint = "remove --delete, or end the source with /"
-            raise ConfigError("the source is a single object: it says nothing of others", where=meta.key, hint=hint)
+            raise ConfigError("the source is a single object: it says nothing of others", where="source", hint=hint)
         name, to = meta.key.rpartition("/")[2], self._ends.single()
         holds = _DestinationListing(self._ports.destination, to)
         try:
@@ -170,7 +170,7 @@ class ListingSource:
         to = self._ends.start
         if self._ends.one_store and to.startswith(prefix):  # the listing would find its own copies, endlessly
             hint = "choose another destination"
-            raise ConfigError("the destination lies within the source", where=self._ends.destination.key, hint=hint)
+            raise ConfigError("the destination is inside the source", where="destination", hint=hint)
         holds = _DestinationListing(self._ports.destination, to)
         try:
             async for metas in self._pages(prefix):
