@@ -12,6 +12,7 @@ import click
 
 from skyferry import __version__
 from skyferry.cli import exit_codes, streams
+from skyferry.cli.arguments import other_tools
 from skyferry.cli.lazy_group import LazyGroup
 from skyferry.cli.parameters import CONTEXT
 from skyferry.cli.render import output
@@ -73,7 +74,7 @@ def _run_command(arguments: Sequence[str] | None) -> int:
         print("Aborted!", file=sys.stderr)
         return exit_codes.ExitCode.FAILED
     except click.ClickException as error:
-        error.show()
+        other_tools.explain_usage(error).show()
         return error.exit_code
 
 

@@ -9,39 +9,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from skyferry.cli.arguments.other_tools import explain_command
 from skyferry.cli.command_table import COMMANDS, CommandEntry
 from skyferry.cli.parameters import build_command
-
-OTHER_TOOLS = {  # commands of other tools, and what to write
-    **dict.fromkeys(("sync", "mirror"), "skyferry copy SRC DST --delete"),
-    **dict.fromkeys(("put", "get", "upload", "download", "rsync"), "skyferry copy SRC DST"),
-    **dict.fromkeys(("list", "lsf", "lsd", "dir"), "skyferry ls URL"),
-    **dict.fromkeys(("stat", "info"), "skyferry head URL"),
-    **dict.fromkeys(("check", "diff"), "skyferry copy SRC DST --dry-run"),
-    **dict.fromkeys(("start", "serve"), "skyferry run"),
-    "cp": "skyferry copy SRC DST",
-    "copyto": "skyferry copy SRC DST",
-    "cat": "skyferry copy URL -",
-    "rcat": "skyferry copy - URL",
-    "pipe": "skyferry copy - URL",
-    "lsl": "skyferry ls -l URL",
-    "lsjson": "skyferry ls --json URL",
-    "help": "skyferry --help",
-}
-ABSENT = {  # commands of other tools that have no like here
-    **dict.fromkeys(
-        ("mv", "move", "moveto"),
-        "A route with `after_copy: delete` moves objects (`skyferry run`); otherwise copy, and delete with the tool of the source.",
-    ),
-    **dict.fromkeys(
-        ("rm", "del", "delete", "deletefile", "purge", "rmdir", "rmdirs", "rb"),
-        "`skyferry copy SRC DST --delete` deletes what SRC does not have; otherwise use the tool of the store.",
-    ),
-    **dict.fromkeys(
-        ("mkdir", "mb"),
-        "`skyferry copy SRC DST` makes the folders that it needs; make a bucket with the tool of the store.",
-    ),
-}
 
 
 @cache
@@ -71,9 +41,8 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
-            name = error.command_name
-            if hint := ABSENT.get(name) or (f"Write `{OTHER_TOOLS[name]}`." if name in OTHER_TOOLS else ""):
-                raise click.UsageError(f"No such command '{name}'. {hint}", ctx) from None
+            if hint := explain_command(error.command_name):
+                raise click.UsageError(f"No such command '{error.command_name}'. {hint}", ctx) from None
             raise click.exceptions.NoSuchCommand(error.command_name, possibilities=self._entries, ctx=ctx) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal
 
 from skyferry.frozen import dataclass
@@ -32,6 +32,9 @@ class CopySelection:
     keys: Callable[[], AsyncIterator[list[str]]] | None = None  # pages of keys, in place of a listing
     comparison: Comparison = "ledger"
     prefix_only: bool = False  # a single object is refused
+    folder_names: Sequence[
+        str
+    ] = ()  # exclusions that name a folder, but exclude nothing in it; grows during the listing
 
 
 def compare(comparison: Comparison, source: ObjectMeta, there: ObjectMeta | None, known: bool) -> Verdict:

@@ -46,6 +46,20 @@ class KeyFilter:
         return self.default
 
 
+class FolderNames:
+    """Exclusions that name a folder without a final slash: they exclude objects of this name, and nothing in the folder."""
+
+    def __init__(self, exclude: Sequence[str]) -> None:
+        self.found: list[str] = []  # those with objects in their folder, which were not excluded
+        self._left = {text: compile_pattern(f"{text}/") for text in exclude if not text.endswith(("/", "*"))}
+
+    def see(self, key: str) -> None:
+        """Look at a key that is included."""
+        for text in [text for text, pattern in self._left.items() if pattern.fullmatch(key)]:
+            del self._left[text]
+            self.found.append(text)
+
+
 def build_filter(include: Sequence[str], exclude: Sequence[str], rules: Sequence[FilterRule] = ()) -> KeyFilter:
     """Return the filter of a command. Raises ValueError with a message for people.
 

@@ -48,6 +48,20 @@ def test_rules_come_from_standard_input(cli: Cli) -> None:
     assert set(held("out")) == {"a.txt"}
 
 
+def test_an_exclusion_that_names_a_folder_without_its_slash_is_reported(cli: Cli) -> None:
+    """gitignore and rsync would exclude what is in it. Each is reported once, and only where there are such objects."""
+    for key in ("tmp/a", "tmp/b", "x/tmp/c", "d"):
+        Path("in", key).parent.mkdir(exist_ok=True, parents=True)
+        Path("in", key).write_text(key)
+    told = cli("copy", "in", "out", "--exclude", "tmp", "--exclude", "absent", "--exclude", "d", "--dry-run")
+    assert told.err.splitlines() == [
+        "--exclude 'tmp' excludes nothing in the folder of this name: write 'tmp/' for that"
+    ]
+    assert cli("copy", "in", "out", "--exclude", "tmp", "--quiet").err == ""
+    for pattern in ("tmp/", "tmp/**", "*/a"):
+        assert "in the folder" not in cli("copy", "in", "out", "--exclude", pattern).err
+
+
 def test_a_filter_that_excludes_everything_says_so(cli: Cli) -> None:
     told = cli("copy", "in", "out", "--include", "*.png")
     assert (told.code, "the filters exclude all 4 objects of the source" in told.err) == (0, True)

@@ -126,6 +126,24 @@ def test_commands_of_other_tools_are_translated(cli: Cli, name: str, text: str) 
     assert (result.code, text in result.err) == (ExitCode.USAGE, True)
 
 
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("copy in out --region eu-west-1", "No such option '--region'. Write s3://BUCKET/KEY?region=NAME"),
+        ("ls in --endpoint-url http://h", "No such option '--endpoint-url'. Write s3://BUCKET/KEY?endpoint=URL"),
+        ("copy in out --exclude-from f", "No such option '--exclude-from'. Write --filter-from FILE"),
+        ("copy in out --dryrun", "No such option '--dryrun'. Did you mean '--dry-run'?"),
+        ("--config c.yaml run", "No such option '--config'. Options follow the command"),
+        ("check-config c.yaml", "Got unexpected extra argument (c.yaml). Write --config c.yaml."),
+        ("status in", "Got unexpected extra argument (in)"),
+        ("version c.yaml", "Got unexpected extra argument (c.yaml)\n"),
+    ],
+)
+def test_options_of_other_tools_and_in_other_places_have_a_hint(tree: Cli, typed: str, text: str) -> None:
+    result = tree(*typed.split())
+    assert (result.code, text in result.err) == (ExitCode.USAGE, True), result.err
+
+
 def test_a_closed_standard_input_is_no_empty_object(tree: Cli) -> None:
     """The object that is there must not give way to one without bytes."""
     done = run(f"{SKYFERRY} copy - in/b/a.txt <&-")

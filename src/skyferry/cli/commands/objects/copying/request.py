@@ -102,7 +102,7 @@ class SelectionOptions:
     def build(self, wildcard: Wildcard | None, *, prefix_only: bool) -> CopySelection:
         """Read the files and compile the filters. Raises ConfigError."""
         from skyferry.discovery.selection import CopySelection
-        from skyferry.routing.key_filter import build_filter, parse_rule, parse_rules
+        from skyferry.routing.key_filter import FolderNames, build_filter, parse_rule, parse_rules
 
         files = self.filter_from or []
         if [*files, self.files_from].count(STDIN) > 1:
@@ -114,7 +114,10 @@ class SelectionOptions:
             rules = [parse_rule(text) for text in self.filters or ()]
             for file in files:
                 rules += parse_rules(list_files.read_lines("--filter-from", file), file)
-            takes = build_filter(self.include or (), self.exclude or (), rules).takes
+            chosen, folders = (
+                build_filter(self.include or (), self.exclude or (), rules),
+                FolderNames(self.exclude or ()),
+            )
         except ValueError as error:
             raise ConfigError(str(error), hint="see `skyferry copy --help`") from error
         if self.files_from == "":  # as of a variable that is not set: it would select everything
@@ -122,7 +125,13 @@ class SelectionOptions:
                 "the name of the file is empty", where="--files-from", hint="name a file, or leave the option out"
             )
         keys = list_files.open_keys("--files-from", self.files_from) if self.files_from else None
-        return CopySelection(takes, wildcard, keys, comparison, prefix_only)
+
+        def takes(key: str) -> bool:
+            if taken := chosen.takes(key):
+                folders.see(key)
+            return taken
+
+        return CopySelection(takes, wildcard, keys, comparison, prefix_only, folders.found)
 
 
 @dataclass(frozen=True, slots=True)
