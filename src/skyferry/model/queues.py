@@ -19,7 +19,6 @@ class QueueTraits:
     max_hold: float = inf  # seconds from receive to the last possible end of the lease, however often it is extended
     max_delay: float = inf  # seconds that a release may ask for
     max_send_delay: float = inf  # seconds that a sent message may be delayed; 0 = delays are ignored
-    counts_receives: bool = True  # `Message.attempt` counts; False = it may always be 1
     depth: Literal["exact", "estimate", "unknown"] = "exact"
     ordered: bool = False  # messages of one group arrive in the order sent
     prioritized: bool = True  # messages with a higher priority are received first

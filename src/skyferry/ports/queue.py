@@ -17,7 +17,7 @@ class Message:
     id: str
     body: bytes  # raw: any bytes
     receipt: str  # identifies this lease; invalid once the message is received again
-    attempt: int  # the number of receives, this one included; see `QueueTraits.counts_receives`
+    attempt: int  # the number of receives, this one included; 1 where the service does not count them
     enqueued_at: float
     lease_until: float
     attributes: tuple[tuple[str, str], ...] = ()

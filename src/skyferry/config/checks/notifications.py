@@ -8,7 +8,7 @@ from contextlib import suppress
 from skyferry.config.checks.validate import ValidDocument
 from skyferry.config.reading.document import Document
 from skyferry.config.reading.faults import Place
-from skyferry.config.settings import QueueSettings
+from skyferry.config.settings import QueueSettings, StoreSettings
 from skyferry.config.urls import QueueUrl, StoreUrl, resolve_queue, resolve_store
 
 QUEUES_AT_CLOUDS = frozenset(name for name, row in QueueUrl.schemes.items() if row.cloud)
@@ -35,17 +35,22 @@ def check_notifications(valid: ValidDocument, document: Document) -> None:
 
 def _senders(valid: ValidDocument) -> Iterator[tuple[Place, str, str]]:
     """Yield the place of each internal sender, its description, and the name of its queue ("" = the first)."""
-    settings, seen = valid.settings, set[str]()
-    for index, route in zip(valid.routes, settings.routes, strict=True):
-        if route.source in seen or route.source not in settings.stores:
-            continue
-        seen.add(route.source)
+    for place, name, store in _sources(valid):
         with suppress(ValueError):
-            store = settings.stores[route.source]
             if StoreUrl.parse(store.url).on_disk and store.watch:
-                yield ("routes", index, "from"), f"the watched folder of {route.source}", ""
-    for door in settings.push:
+                yield place, f"the watched folder of {name}", ""
+    for door in valid.settings.push:
         yield ("push",), f"push endpoint {door.name}", door.queue
+
+
+def _sources(valid: ValidDocument) -> Iterator[tuple[Place, str, StoreSettings]]:
+    """Yield each store that is a source: the place of its first route, its name and its settings."""
+    stores, seen = valid.settings.stores, set[str]()
+    for index, route in zip(valid.routes, valid.settings.routes, strict=True):
+        name = route.source
+        if name in stores and name not in seen:
+            seen.add(name)
+            yield ("routes", index, "from"), name, stores[name]
 
 
 def _takes(queue: QueueSettings) -> bool:
@@ -56,22 +61,17 @@ def _takes(queue: QueueSettings) -> bool:
 
 
 def _heard(valid: ValidDocument, document: Document) -> None:
-    settings, seen = valid.settings, set[str]()
-    schemes = set(map(_find_scheme, settings.queues))
-    kinds = {endpoint.kind for endpoint in settings.push}
-    for index, route in zip(valid.routes, settings.routes, strict=True):
-        if route.source in seen or route.source not in settings.stores:
-            continue
-        seen.add(route.source)
+    schemes = set(map(_find_scheme, valid.settings.queues))
+    kinds = {endpoint.kind for endpoint in valid.settings.push}
+    for place, name, store in _sources(valid):
         with suppress(ValueError):
-            store = settings.stores[route.source]
             where = resolve_store(store)
             queues, pushes = where.profile.queues or QUEUES_AT_CLOUDS, where.profile.push or PUSH
             if where.url.at_a_cloud and not (queues & schemes or pushes & kinds):
                 wanted = " or ".join([*(f"{scheme}://" for scheme in sorted(queues))])
-                why = f"the provider of {route.source} can notify none of the queues and push endpoints"
+                why = f"the provider of {name} can notify none of the queues and push endpoints"
                 hint = f"Add a queue ({wanted}). Without one, only submitted events arrive."
-                document.warn(("routes", index, "from"), why, hint)
+                document.warn(place, why, hint)
 
 
 def _find_scheme(queue: QueueSettings) -> str:

@@ -29,17 +29,17 @@ def check_moves(routes: Sequence[Numbered], document: Document) -> None:
     for position, (_, route) in enumerate(routes):
         sources[route.source].append(position)
     simple = [_is_simple(route.filter) for _, route in routes]
-    pairs: list[tuple[int, int, str]] = []  # the route that deletes, the other, and the end of the message
+    pairs: list[tuple[int, int, str, bool]] = []  # the mover, the other, the end of the message, a fault or a warning
     for group in sources.values():
         index = PrefixIndex((routes[i][1].filter.prefix, i) for i in group)
         for mover in (i for i in group if routes[i][1].after_copy != "keep"):
             for certain in (True, False):  # warnings take no place from faults
                 others = (i for i in _find_hasty(mover, index, routes) if (simple[mover] and simple[i]) is certain)
-                pairs += [(mover, other, end) for other, end in _take_first(others)]
-    for position, other, end in sorted(pairs, key=lambda pair: (min(pair[:2]), max(pair[:2]))):
+                pairs += [(mover, other, end, certain) for other, end in _take_first(others)]
+    for position, other, end, certain in sorted(pairs, key=lambda pair: (min(pair[:2]), max(pair[:2]))):
         place = ("routes", routes[position][0], "after_copy")
         why = f"deletes objects that route {routes[other][1].name} may not have copied yet{end}"
-        if simple[position] and simple[other]:
+        if certain:
             document.fault(place, why, "Set after_copy: keep, or filters by prefix that do not overlap.")
         else:
             document.warn(place, why, "Ignore this if their filters do not overlap.")

@@ -17,7 +17,6 @@ TRAITS = QueueTraits(
     max_lease=DEADLINE,
     max_delay=DEADLINE,
     max_send_delay=0.0,
-    counts_receives=False,  # only a subscription with a dead-letter policy counts
     depth="unknown",
     prioritized=False,
     deduplicates=False,

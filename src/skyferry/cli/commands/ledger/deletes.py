@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -109,7 +109,7 @@ def approve(
     """
     where = options.select(None)
     require_selection(ids, all_, where != HeldFilter(None))
-    count, missing = query_ledger(at, lambda ledger: _approve_deletes(ledger, where, ids))
+    count, missing = query_ledger(at, lambda ledger: _decide(ledger, ledger.approve_deletes, where, ids))
     report_count(count, "delete", "approved", json, "deletes list", missing)
 
 
@@ -129,27 +129,19 @@ def reject(
     """
     where = options.select(None)
     require_selection(ids, all_, where != HeldFilter(None))
-    count, missing = query_ledger(at, lambda ledger: _reject_deletes(ledger, where, ids))
+    count, missing = query_ledger(at, lambda ledger: _decide(ledger, ledger.reject_deletes, where, ids))
     report_count(count, "delete", "rejected", json, "deletes list", missing)
 
 
-async def _approve_deletes(
-    ledger: HeldDeletes, where: HeldFilter, given: Sequence[str] | None
+async def _decide(
+    ledger: HeldDeletes,
+    decision: Callable[[HeldFilter, Sequence[str] | None], Awaitable[int]],
+    where: HeldFilter,
+    given: Sequence[str] | None,
 ) -> tuple[int, list[str]]:
     ids = await _complete_deletes(ledger, given)
-    missing = await _find_missing(ledger, given, ids)
-    return await ledger.approve_deletes(where, ids), missing
-
-
-async def _reject_deletes(ledger: HeldDeletes, where: HeldFilter, given: Sequence[str] | None) -> tuple[int, list[str]]:
-    ids = await _complete_deletes(ledger, given)
-    missing = await _find_missing(ledger, given, ids)
-    return await ledger.reject_deletes(where, ids), missing
-
-
-async def _find_missing(ledger: HeldDeletes, given: Sequence[str] | None, ids: Sequence[str] | None) -> list[str]:
     known = await ledger.find_held_deletes(ids) if ids else set()
-    return find_missing(given, ids, known)
+    return await decision(where, ids), find_missing(given, ids, known)
 
 
 async def _complete_deletes(ledger: HeldDeletes, ids: Sequence[str] | None) -> list[str] | None:
