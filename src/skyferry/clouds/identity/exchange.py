@@ -29,6 +29,7 @@ ANSWER = 2**20  # bytes that an answer may have
 CLOCK = "see that this machine's clock is right and that the token is renewed where it comes from"
 # A part of what the service says -> what the operator can do. The first that fits counts.
 HINTS: Sequence[tuple[str, str]] = (
+    ("The config profile", "correct AWS_PROFILE, or write the profile into ~/.aws/config"),
     ("ExpiredTokenException", CLOCK),
     ("IncorrectTrustPolicy", "correct the role's trust policy: `skyferry policy` prints it"),
     ("No OpenIDConnect provider", "create the OIDC identity provider of the token's issuer in this AWS account"),

@@ -68,6 +68,12 @@ def test_a_profile_with_its_endpoint_and_region(
     assert "profile/one.txt" in cli("ls", f"s3://{bucket}/profile/").out
 
 
+def test_a_profile_that_does_not_exist_has_a_hint(cli: Cli, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "absent")
+    result = cli("ls", f"s3://{bucket}/?endpoint=http://127.0.0.1:9")
+    assert (result.code, "(absent) could not be found (correct AWS_PROFILE" in result.err) == (1, True), result.err
+
+
 def test_a_process_that_gives_keys_which_expire_needs_no_warning(
     cli: Cli, bucket: str, localstack_server: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
