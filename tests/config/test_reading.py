@@ -67,3 +67,11 @@ def test_known_settings_without_a_value_have_their_defaults(tmp_path: Path) -> N
     file = tmp_path / "skyferry.yaml"
     file.write_text("stores:\nlimits:\nledger:\n  keep:\nroutes:\nserver:\n  listen:\ndrain:\n")
     assert check(file, {}).faults == ()
+
+
+def test_a_section_that_is_given_twice_is_one_fault(tmp_path: Path) -> None:
+    """None of its stores is reported as missing on an earlier line than the cause."""
+    file = tmp_path / "twice.yaml"
+    file.write_text("stores: {a: {url: file://a}}\nroutes: [{name: r, from: a, to: b}]\nstores: {b: {url: file://b}}")
+    [fault] = check(file, {}).faults
+    assert (fault.where, fault.line, fault.message) == ("stores", 3, "is given twice")

@@ -108,7 +108,7 @@ class _Builder:
         return dict(enumerate(items)) if len(place) == 1 and place[0] in NUMBERED else items
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, object]:
-        self._duplicates(node, place)
+        twice = self._duplicates(node, place)
         self._loader.flatten_mapping(node)  # <<: *anchor
         built: dict[str, object] = {}
         for key, value in node.value:
@@ -117,20 +117,27 @@ class _Builder:
                 problem = f"{key.value!r} has no space after the colon"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             self._lines[below] = key.start_mark.line + 1
-            built[str(key.value)] = self.build(value, below)
+            made, before = self.build(value, below), built.get(str(key.value))
+            if str(key.value) in twice and isinstance(before, dict) and isinstance(made, dict):
+                made = before | made  # so that nothing in the first of two sections is reported as missing
+            built[str(key.value)] = made
             if built[str(key.value)] is None:
                 self._empty(below)
         bare: dict[str, object] = {k: {} for k, v in built.items() if v is None and place == ("stores",)}
         return {k: v for k, v in built.items() if v is not None} | bare
 
-    def _duplicates(self, node: yaml.MappingNode, place: Place) -> None:
+    def _duplicates(self, node: yaml.MappingNode, place: Place) -> set[str]:
+        """Report the keys that are given twice, and return them."""
         first: dict[str, int] = {}
+        twice = set[str]()
         for key, _ in node.value:
             line = key.start_mark.line + 1
             if (name := str(key.value)) in first:
                 self._lines[(*place, name)] = line
                 self._twice((*place, name), first[name])
+                twice.add(name)
             first.setdefault(name, line)
+        return twice
 
 
 def _explain_error(error: Exception, text: bytes) -> InvalidYaml:
