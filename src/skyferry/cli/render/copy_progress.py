@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from skyferry.errors import SkyferryError
 
+WIDE = 80  # columns of a terminal with room for a bar and the remaining time
 LINES = 5.0  # seconds between lines of progress without a terminal
 WRITES = ("write", "write_part", "copy_from", "copy_part")
 LOOKS = ("head", "list", "uploads")  # operations that any other answer shows to work
@@ -270,19 +271,32 @@ async def _run_beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 def _create_bar() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
-    return Progress(
-        *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    console = Console(stderr=True)
+    objects, bytes_moved = TextColumn("{task.description}"), TextColumn("{task.fields[moved]}")
+    more = (
+        BarColumn(),
+        TextColumn("{task.fields[moved]} of {task.fields[found]}, {task.fields[rate]}/s"),
+        TimeRemainingColumn(),
     )
+    columns = more if console.width >= WIDE else (bytes_moved,)
+    return Progress(objects, *columns, console=console, transient=True)
 
 
 async def _draw(progress: Progress, copied: CopyProgress) -> None:
-    task = progress.add_task("", total=None)
+    task = progress.add_task("", total=None, moved="", found="", rate="")
     while True:
         moved = min(copied.found.bytes, copied.found.present_bytes + max(copied.moved, copied.copied_bytes))
-        progress.update(task, description=_describe_progress(copied), total=copied.found.bytes or None, completed=moved)
+        progress.update(
+            task,
+            description=_describe_progress(copied),
+            total=copied.found.bytes or None,
+            completed=moved,
+            moved=output.format_size(moved),
+            found=output.format_size(copied.found.bytes),
+            rate=output.format_size(round(progress.tasks[0].speed or 0)),
+        )
         await asyncio.sleep(0.25)
 
 
