@@ -26,7 +26,7 @@ Event = Literal[
     "queue.received",  # count
     "queue.failed",  # error
     "health.failing",  # queue ("" = the ledger), error, hint
-    "health.restored",  # queue ("" = the ledger)
+    "health.restored",  # queue ("" = the ledger), count: of failed uses, duration
     "ledger.request",  # operation: claim or settle, count: transfers of the batch, duration
     "ledger.failed",  # error: the messages are not acknowledged, so they are delivered again
     "message.acked",  # count

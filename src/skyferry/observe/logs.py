@@ -37,7 +37,6 @@ LEVELS: dict[str, Level] = {
     "queue.failed": "warning",
     "health.failing": "error",
     "health.restored": "info",
-    "ledger.failed": "error",
     "message.test": "info",
     "message.dead": "error",
     "event.unrouted": "info",

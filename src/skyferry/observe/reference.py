@@ -31,10 +31,11 @@ MEANING: Mapping[str, str] = {
     "queue.received": "`count` messages were received in one batch.",
     "queue.failed": "A queue could not be reached. The call is retried.",
     "health.failing": "The ledger, or the queue named by `queue`, does not work. `/ready` answers 503 until it does, also at the "
-    "start; if the file is damaged, until the service is restarted.",
-    "health.restored": "The ledger, or the queue named by `queue`, works again.",
+    "start; if the file is damaged, until the service is restarted. Logged once for each of the first five causes in an outage.",
+    "health.restored": "The ledger, or the queue named by `queue`, works again, after `duration` and `count` failed requests.",
     "ledger.request": "The ledger claimed or settled (`operation`) a batch of `count` transfers.",
-    "ledger.failed": "The ledger could not be written. The message is not acknowledged, so it is delivered again.",
+    "ledger.failed": "A request of the work to the ledger failed; there may be thousands in an outage. The work waits and is not "
+    "acknowledged. `health.failing` and `health.restored` are logged once.",
     "message.acked": "All transfers of `count` messages are settled in the ledger; the messages are removed from their queue.",
     "message.released": "`count` messages were returned to their queue and are delivered again after `delay`.",
     "message.test": "A provider's test message was acknowledged.",

@@ -150,7 +150,8 @@ async def _open_foundation(
     create: bool,
 ) -> _Foundation:
     """Open the ledger, and find out what the stores are. The arguments are those of `build_service`."""
-    clock, health, specials = SystemClock(), Health(observer), SpecialReports(observer)
+    clock, specials = SystemClock(), SpecialReports(observer)
+    health = Health(observer, clock)
     opener = Opener(
         settings,
         clock,

@@ -10,6 +10,7 @@ from skyferry.engine.resilience.health import Health
 from skyferry.errors import LedgerDamaged, LedgerError, QueueDamaged, QueueError
 from skyferry.records import Record
 from skyferry.status import HealthCheck
+from skyferry.testing.clock import ManualClock
 
 
 @pytest.fixture
@@ -18,8 +19,13 @@ def heard() -> list[Record]:
 
 
 @pytest.fixture
-def health(heard: list[Record]) -> Health:
-    return Health(SimpleNamespace(on=heard.append))
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def health(heard: list[Record], clock: ManualClock) -> Health:
+    return Health(SimpleNamespace(on=heard.append), clock)
 
 
 LEDGER, EVENTS = HealthCheck("ledger", "ledger", "ok"), HealthCheck("queue", "events", "ok")
@@ -62,3 +68,37 @@ def test_another_failure_is_reported_too(health: Health, heard: list[Record]) ->
     health.record_use("", LedgerError("full"))
     health.record_use("", LedgerDamaged("malformed"))
     assert [record.error for record in heard] == ["ledger_error", "ledger_damaged"]
+
+
+async def test_an_outage_is_one_line_at_its_begin_and_one_at_its_end(
+    health: Health, heard: list[Record], clock: ManualClock
+) -> None:
+    """With its duration and the number of failures, though a dying server fails in several ways, in turn."""
+    for _ in range(100):
+        for message in ("reset", "refused", "no answer in time"):
+            health.record_use("", LedgerError(message))
+        await clock.advance(1)
+    health.record_use("", None)
+    assert [record.message for record in heard] == ["reset", "refused", "no answer in time", ""]
+    assert (heard[-1].event, heard[-1].count, heard[-1].duration) == ("health.restored", 300, 100.0)
+
+
+def test_messages_that_never_repeat_do_not_fill_the_log(health: Health, heard: list[Record]) -> None:
+    """Damage is reported in any case."""
+    for number in range(1000):
+        health.record_use("", LedgerError(f"connection {number} was reset"))
+    health.record_use("", LedgerDamaged("malformed"))
+    assert [record.error for record in heard] == ["ledger_error"] * 5 + ["ledger_damaged"]
+
+
+def test_a_check_of_before_the_end_is_out_of_date(health: Health) -> None:
+    """The next one comes seconds later; until then `/ready` would say, and the log, that the ledger is down again."""
+    error = LedgerError("cannot be reached", hint="start it")
+    stale = HealthCheck("ledger", "ledger", "down", str(error))
+    health.record_use("", error)
+    assert health.amend_check(stale).state == "down"
+    health.record_use("", None)
+    assert health.amend_check(stale) == LEDGER
+    assert health.amend_check(HealthCheck("ledger", "ledger", "down", "no answer within 5 s")).state == "down"
+    health.record_use("", error)
+    assert health.amend_check(stale).state == "down"

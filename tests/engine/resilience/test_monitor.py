@@ -283,7 +283,10 @@ def test_one_failure_is_reported_by_one_record() -> None:
     """By `health.failing`; a check that fails for another reason is reported by `check.changed`, with its recovery."""
     records: list[Record] = []
     observer = SimpleNamespace(on=records.append)
-    health, well = Health(observer), [HealthCheck("ledger", "ledger", "ok"), HealthCheck("queue", "q", "ok")]
+    health, well = (
+        Health(observer, ManualClock()),
+        [HealthCheck("ledger", "ledger", "ok"), HealthCheck("queue", "q", "ok")],
+    )
     reporter = CheckReporter(observer, health)
 
     def sample(checks: Sequence[HealthCheck]) -> list[tuple[str, str]]:

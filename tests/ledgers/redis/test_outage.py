@@ -240,6 +240,28 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
+async def test_a_server_that_answers_queries_alone_is_one_outage() -> None:
+    """It is not restored by each count, such as those of `/ready`."""
+    with redis() as server:
+        harness = RedisHarness(server)
+        heard: list[LedgerError | None] = []
+        one = await open_ledger(harness.client(), "one", 30.0, heard.append)
+        harness.opened.append(one)
+        admin = harness.client()
+        await admin.run(lambda r: r.config_set("min-replicas-to-write", 1))
+        for _ in range(3):
+            with pytest.raises(LedgerError, match="NOREPLICAS"):
+                await one.claim([transfer("t")])
+            await one.count_transfers()
+        await admin.run(lambda r: r.config_set("min-replicas-to-write", 0))
+        await one.count_transfers()
+        assert None not in heard
+        await one.claim([transfer("t")])
+        assert [error is None for error in heard] == [False, False, False, True]
+        await admin.close()
+        await harness.close()
+
+
 async def test_settings_that_lose_confirmed_records_are_reported() -> None:
     """By `doctor`, with what to set; also that they cannot be read."""
     with redis("--maxmemory-policy", "allkeys-lru") as server:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from skyferry.errors import LedgerError, LedgerIncompatible
-from skyferry.ledgers.server_health import OnHealth, ServerHealth
+from skyferry.ledgers.server_health import OnHealth, ServerHealth, Side
 from skyferry.postgres.errors import ABORTED
 from skyferry.postgres.pool import Connection, PostgresPool
 from skyferry.postgres.rights import find_lacking_rights
@@ -82,7 +82,7 @@ class LedgerDatabase:
 
     async def read(self, call: Callable[[LedgerSession], Awaitable[T]]) -> T:
         """Run a call of one statement. Raises LedgerError."""
-        return await self._run(call)
+        return await self._run(call, "read")
 
     async def write(self, call: Callable[[LedgerSession], Awaitable[T]]) -> T:
         """Run a call in one transaction, durably. Raises LedgerError.
@@ -100,14 +100,14 @@ class LedgerDatabase:
             async with session.transaction():
                 return await call(session)
 
-        return await self._run(transact)
+        return await self._run(transact, "write")
 
-    async def _run(self, call: Callable[[LedgerSession], Awaitable[T]]) -> T:
-        return await self.run(lambda db: call(LedgerSession(db, self.schema, self._statements)))
+    async def _run(self, call: Callable[[LedgerSession], Awaitable[T]], side: Side) -> T:
+        return await self.run(lambda db: call(LedgerSession(db, self.schema, self._statements)), side)
 
-    async def run(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+    async def run(self, call: Callable[[Connection], Awaitable[T]], side: Side = "write") -> T:
         """Return the result of a call with a connection. Each statement commits by itself. Raises LedgerError."""
-        return await self._health.observe(self._explain(call, lasting=True))
+        return await self._health.observe(self._explain(call, lasting=True), side)
 
     async def check_rights(self) -> None:
         """Raise LedgerError as long as the role lacks a right that a request has needed."""

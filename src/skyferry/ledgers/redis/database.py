@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from skyferry.errors import LedgerError, LedgerIncompatible
-from skyferry.ledgers.server_health import OnHealth, ServerHealth
+from skyferry.ledgers.server_health import OnHealth, ServerHealth, Side
 from skyferry.redis.client import RedisClient
 from skyferry.redis.scripts import LuaScript
 
@@ -23,6 +24,7 @@ KEYS = (
     *("workers", "workers_until", "roles", "counters", "rates", "breakers"),
 )
 CLOCK = "redis.call('TIME')"
+READS = re.compile(r"queries\.|\w+\.(get|list|find|count|version|unrouted|take$)")  # of scripts; `take` may write
 FILES = ("claims", "letters", "queries", "uploads", "housekeeping", "workers", "limits")
 
 
@@ -50,6 +52,11 @@ def ledger_keys(client: RedisClient[LedgerError]) -> tuple[str, ...]:
     return tuple(f"{tag}:ledger:{key}" for key in KEYS)
 
 
+def find_side(name: str) -> Side:
+    """Return "read" if a script may succeed at a server that refuses changes."""
+    return "read" if READS.match(name) else "write"
+
+
 class RedisDatabase:
     """Runs scripts on the keys of one ledger, all of which are in one slot of a cluster."""
 
@@ -70,8 +77,9 @@ class RedisDatabase:
 
     async def send(self, name: str, arguments: Sequence[object]) -> Any:
         """Run a script with many arguments."""
-        script = self._scripts[name]
-        return await self._health.observe(self._client.run(lambda client: script.run(client, self.keys, arguments)))
+        script, side = self._scripts[name], find_side(name)
+        request = self._client.run(lambda client: script.run(client, self.keys, arguments))
+        return await self._health.observe(request, side)
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""
