@@ -32,7 +32,7 @@ async def write_stream(
         made = await store.write(key, first, attributes, sums)
         await verify_destination(store, key, len(first), sums, made)
         return made
-    upload = await store.start_upload(key, 2 * PART, PART, attributes)
+    upload = await store.start_upload(key, PART + len(second), PART, attributes)
     stream = _PartStream(store, upload, PartDigests(offload, kinds), read)
     try:
         parts = await stream.send(first, second)

@@ -29,7 +29,7 @@ def skyferry(*arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[
     return subprocess.run([sys.executable, "-m", "skyferry", *arguments], input=data, capture_output=True, check=False)
 
 
-@pytest.mark.parametrize("size", [0, 3, PART, 2 * PART + 1])
+@pytest.mark.parametrize("size", [0, 3, PART, PART + 1, 2 * PART, 2 * PART + 1])
 def test_a_stream_arrives_and_comes_back(cli: Cli, size: int) -> None:
     data = os.urandom(size)
     assert skyferry("copy", "-", "out/k", data=data).returncode == 0
