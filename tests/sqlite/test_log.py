@@ -307,3 +307,15 @@ async def test_two_names_of_a_file_are_found(tmp_path: Path) -> None:
     (wrong,) = (await maintain(file).inspect()).wrong
     assert "has 2 names (hard links)" in wrong.what
     assert wrong.loses
+
+
+async def test_a_log_whose_first_transaction_is_not_whole_hinders_nothing(tmp_path: Path) -> None:
+    """SQLite writes the header of a frame before its page, and a process may be killed in between."""
+    await write(file := tmp_path / "ledger.db", "first")
+    with start_writer(file) as writer:
+        writer.write("later")
+    with Path(f"{file}-wal").open("r+b") as log:
+        log.truncate(56)
+        log.seek(56)
+        log.write(b"x" * 4096)
+    assert await read(file, "first", "later") == [True, False]

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 SUFFIXES = ("", "-wal", "-shm")  # suffixes of the files of one database
 TRIES = 20  # to see file and log between two changes of a process that uses them
@@ -72,8 +72,8 @@ def require_own_log(path: Path) -> None:
         if (before := _read_head(log)) is None:
             return
         mark = _read_mark(file)
-        if _belongs(mark, _read_marks(log)):
-            return
+        if _belongs(mark, _read_marks(log)) or not _has_commit(log) or _belongs(mark, _read_marks(log)):
+            return  # the second look is for a frame that was half written
         if _read_head(log) == before and _read_mark(file) == mark:
             what = f"the log {log} belongs to another file than the one that is there now"
             raise ForeignLog(what if mark else f"the log {log} is there, but its file is not")
@@ -120,6 +120,31 @@ def _read_head(log: Path) -> bytes | None:
 
 def _is_log(head: bytes) -> bool:
     return head[:3] == b"\x37\x7f\x06" and head[16:24] == head[_HEADER + 8 : _HEADER + 16]
+
+
+def _has_commit(log: Path) -> bool:
+    """Return True if the first transaction is whole, so that SQLite would apply it: a process may write it, or was killed then."""
+    with suppress(FileNotFoundError), log.open("rb") as file:
+        if len(head := file.read(_HEADER)) < _HEADER:  # it was emptied meanwhile
+            return False
+        order: Literal["big", "little"] = "big" if head[3] & 1 else "little"
+        sums, page = _add(head[:24], (0, 0), order), int.from_bytes(head[8:12], "big")
+        while len(frame := file.read(_FRAME + page)) == _FRAME + page and frame[8:16] == head[16:24]:
+            sums = _add(frame[:8] + frame[_FRAME:], sums, order)
+            if frame[16:24] != b"".join(each.to_bytes(4, "big") for each in sums):
+                return False
+            if frame[4:8] != bytes(4):
+                return True
+    return False
+
+
+def _add(data: bytes, sums: tuple[int, int], order: Literal["big", "little"]) -> tuple[int, int]:
+    """Return SQLite's checksums of a log, continued."""
+    one, two = sums
+    for at in range(0, len(data), 8):
+        one = (one + int.from_bytes(data[at : at + 4], order) + two) % 2**32
+        two = (two + int.from_bytes(data[at + 4 : at + 8], order) + one) % 2**32
+    return one, two
 
 
 def _read_marks(log: Path) -> Iterator[Mark]:
