@@ -40,7 +40,11 @@ class EngineContext:
 
     async def claim(self, transfers: Sequence[Transfer]) -> Sequence[Claim | Settled | Wait]:
         """Claim transfers in the ledger, and report how long it took."""
-        return await self._request("claim", self.ledger.claim, transfers)
+        answers = await self._request("claim", self.ledger.claim, transfers)
+        for answer in answers:
+            if isinstance(answer, Claim) and answer.taken_over and (at := self.breakers.get(answer.transfer.store)):
+                at.expect_late_changes(answer.transfer.key)
+        return answers
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Settle transfers in the ledger, and report how long it took."""

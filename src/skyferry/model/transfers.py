@@ -222,6 +222,7 @@ class Claim:
     lost: int  # number of workers that died or lost their lease during this transfer
     placement: Placement | None
     uploads: tuple[Progress, ...] = ()  # unfinished uploads to the same key, the latest last
+    taken_over: bool = False  # it ended the lease of another owner, which had not freed the key
 
 
 @dataclass(frozen=True, slots=True)

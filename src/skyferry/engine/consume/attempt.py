@@ -113,7 +113,7 @@ class Attempt:
     unsaved: dict[int, Part] = field(default_factory=dict)  # of the upload under way, by number
     late_write: float = 0.0  # seconds within which an unanswered write to the key may still take effect
     late_delete: float = 0.0  # the same of a delete
-    write_aborted: bool = False  # a write was aborted, and may still take effect
+    change_aborted: bool = False  # a write or delete was aborted, and may still take effect
     found: bool = False  # the destination had the version before this transfer wrote anything
 
     def ensure_lease_held(self) -> None:

@@ -53,6 +53,9 @@ class LeasedMessage:
         default_factory=dict
     )  # of the objects of its events, by event id, if the source was asked
 
+    undone: bool = (
+        False  # a late change of this worker may have replaced or removed a newer copy: look at the destination
+    )
     both_readings: bool = False  # the likely reading of a key of it is no object: its other reading is looked at, too
 
     def reset(self) -> None:
@@ -76,9 +79,9 @@ class LeasedMessage:
 
     @property
     def asked(self) -> bool:
-        """True if a person requested it, by submitting an event or redriving a dead letter."""
+        """True if a person requested it, by submitting an event or redriving a dead letter; or if its copy may be undone."""
         given = self.message.attributes
-        return bool(given) and (bool(self.letter) or letter_attributes.ASKED in dict(given))
+        return self.undone or (bool(given) and (bool(self.letter) or letter_attributes.ASKED in dict(given)))
 
     @property
     def letter(self) -> str:
@@ -123,6 +126,14 @@ class KeyQueue:
     released_fence: int = 0  # claims with this fence or an older one ended when the key was released
     source_checks: SourceChecks = field(default_factory=SourceChecks)
     runner: asyncio.Task[None] | None = None  # runs the transfers, and then removes this
+    kept: Claim | None = None  # the last one; the key is not free, because a change of it may still take effect
+    arrived: asyncio.Event | None = None  # set by a task that arrives while the key is kept
+
+    def append(self, task: TransferTask) -> None:
+        """Add a task."""
+        self.tasks.append(task)
+        if self.arrived is not None:
+            self.arrived.set()
 
     def pop_newest(self) -> TransferTask:
         """Remove and return the next task."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import field, replace
 
 from skyferry import retry
+from skyferry.clock import sleep_until_set
 from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot, TransferSlots
 from skyferry.engine.consume.acks import AckBatcher
 from skyferry.engine.consume.attempt import Lease, find_lease_end
@@ -19,7 +21,7 @@ from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.resilience.circuit_breaker import LANDING, BreakerState
 from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.frozen import dataclass
-from skyferry.model import Claim, Failure, Progress, Transfer, newest_positions
+from skyferry.model import Claim, Failure, Progress, newest_positions
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letter_attributes
 
 DELAYED = (Retry, Released)  # outcomes after which the transfer is due again
@@ -60,7 +62,7 @@ class SerialExecutor:
     async def run(self, key_queue: KeyQueue) -> None:
         """Run its tasks until it is empty, finish their messages, and remove it."""
         try:
-            while key_queue.tasks:
+            while key_queue.tasks or (key_queue.kept and await self._wait_for_landing(key_queue)):
                 task = key_queue.pop_newest()
                 if task.claim and task.claim.fence <= key_queue.released_fence:
                     await self._claim_again(key_queue, task)
@@ -70,7 +72,7 @@ class SerialExecutor:
                         with await TransferSlot.take(small, self._large, task.rank) as slot:
                             outcome = await self._attempt(key_queue, task, slot)
                 except Fenced:
-                    await self._lose(task)
+                    await self._lose(key_queue, task)
                 else:
                     await self._conclude(key_queue, task, outcome)  # without a slot while the ledger writes
         finally:  # no await between the last check of its tasks and this
@@ -183,7 +185,9 @@ class SerialExecutor:
         if key_queue.uploads.known and isinstance(outcome, Done | Skipped | Dead):
             with suppress(Fenced), task.lease:  # the next worker with the key aborts them
                 await self._copier.abort_uploads(task.transfer, key_queue.uploads)
-        last = not key_queue.tasks and key_queue.key not in self._in_flight.claiming and not self._may_land(key_queue)
+        idle = not key_queue.tasks and key_queue.key not in self._in_flight.claiming
+        last = idle and not self._time_landing(key_queue)
+        key_queue.kept = task.claim if idle and not last else None
         retry_at: float | None = None
         if task.claim is None:
             retry_at = self._context.clock.time() + 1.0
@@ -196,6 +200,7 @@ class SerialExecutor:
                 else:
                     retry_at = self._context.clock.time() + self._context.random.random()
                     self._reporter.report_lease_lost(task.transfer)
+                    task.lease.lost = True
                     await self._undo(task, outcome)
             except LedgerError as error:  # nothing is recorded: the message is not acked, and is redelivered
                 retry_at = self._context.clock.time() + self._policy.backoff.delay(3, self._context.random.random())
@@ -205,18 +210,34 @@ class SerialExecutor:
             self._in_flight.read_otherwise(task, self._context.clock.time())
         self._acks.finish(self._in_flight.finish_task(task, retry_at))
 
-    def _may_land(self, key_queue: KeyQueue) -> bool:
-        """Return True if a change of the key that had no answer may take effect. Then its lease ends by time, not before."""
+    def _time_landing(self, key_queue: KeyQueue) -> float:
+        """Return the seconds within which a change of the key that had no answer may take effect; 0 = there is none."""
         store, key = key_queue.key
         breaker = self._context.breakers.get(store)
-        return breaker is not None and breaker.time_landing(key) > 0
+        return 0.0 if breaker is None else breaker.time_landing(key)
 
-    async def _lose(self, task: TransferTask) -> None:
+    async def _wait_for_landing(self, key_queue: KeyQueue) -> bool:
+        """Free a kept key once no change of it can take effect. Return True if a task arrives.
+
+        A worker that ends before keeps it until its lease ends; then the next one waits.
+        """
+        while (claim := key_queue.kept) and not (key_queue.tasks or self.stopping):
+            if left := self._time_landing(key_queue):
+                key_queue.arrived = asyncio.Event()
+                await sleep_until_set(self._context.clock, left, key_queue.arrived)
+                continue
+            key_queue.kept = None
+            self._in_flight.release_key(key_queue, claim.fence)
+            with suppress(LedgerError):  # then its lease ends by time
+                await self.settler.put(Settlement(claim, Released()))
+        return bool(key_queue.tasks)
+
+    async def _lose(self, key_queue: KeyQueue, task: TransferTask) -> None:
         """Record nothing for a lost lease. The ledger counts it at the next claim, by whichever worker."""
-        task.concluding = True
+        task.concluding, key_queue.kept = True, None
         self._reporter.report_lease_lost(task.transfer)
-        if task.attempt and task.attempt.write_aborted:
-            await self._undo_aborted(task.transfer)
+        if task.attempt and task.attempt.change_aborted:
+            await self._undo_aborted(task)
         retry_at = self._context.clock.time() + self._context.random.random()
         self._acks.finish(self._in_flight.finish_task(task, retry_at))
 
@@ -243,17 +264,18 @@ class SerialExecutor:
         """Undo a write that was made under the lease but not recorded. It needs no lease: it deletes only that version."""
         if isinstance(outcome, Done) and not outcome.placement.deleted:
             with suppress(SkyferryError):  # the store is down: its next event, or the next reconciliation, finds it
-                await self._copier.undo(task.transfer, outcome)
+                outdated = await self._copier.undo(task.transfer, outcome)
+                _note_undone(task, outdated and not task.lease.is_held)  # under its lease it replaced nothing newer
 
-    async def _undo_aborted(self, transfer: Transfer) -> None:
-        """Undo an aborted write that took effect nevertheless, after the time in which it could."""
-        clock = self._context.clock
+    async def _undo_aborted(self, task: TransferTask) -> None:
+        """Undo an aborted change that took effect nevertheless, after the time in which it could."""
+        clock, transfer = self._context.clock, task.transfer
         end = clock.monotonic() + LANDING
         while not self.stopping and (left := end - clock.monotonic()) > 0:
             await clock.sleep(min(1.0, left))
         with suppress(SkyferryError):  # as for `_undo`
             (placed,) = await self._context.ledger.get_placements(transfer.store, [transfer.key])
-            await self._copier.undo_aborted(transfer, placed)
+            _note_undone(task, await self._copier.undo_aborted(transfer, placed))
 
     async def _claim_again(self, key_queue: KeyQueue, task: TransferTask) -> None:
         """Claim again the tasks that arrived while the key was released: they need claims of its next lease."""
@@ -277,6 +299,11 @@ def _claim(key_queue: KeyQueue, task: TransferTask) -> Claim:
     assert task.claim is not None  # a task joins a key queue with its claim
     key_queue.uploads.merge(task.claim.uploads)
     return replace(task.claim, placement=key_queue.placement) if key_queue.placement else task.claim
+
+
+def _note_undone(task: TransferTask, undone: bool) -> None:
+    for leased in task.messages:
+        leased.undone = leased.undone or undone
 
 
 _LOST = "the workers that held it died or lost their lease again and again"

@@ -44,13 +44,16 @@ class LeaseKeeper:
                         await self._extend(queue, batch, seconds, now)
 
     async def _extend(self, queue: EventQueue, batch: Sequence[LeasedMessage], seconds: float, now: float) -> None:
-        """Renew for `seconds`. A waiting message whose lease is lost leaves: the queue delivers it again."""
+        """Renew for `seconds`. A waiting message whose lease is lost leaves: the queue delivers it again.
+
+        One that must mend what this worker did stays: another worker would find its transfers settled.
+        """
         messages = [leased.message for leased in batch]
         extended = queue.extend(messages, seconds) if seconds > queue.lease else queue.extend(messages)
         lost = {message.receipt for message in await extended}
         for leased in batch:
             leased.lease_until = now + seconds
-            if leased.message.receipt in lost and leased in self._in_flight.waiting:
+            if leased.message.receipt in lost and leased in self._in_flight.waiting and not leased.undone:
                 self._in_flight.waiting.leave(leased)
                 self._in_flight.messages.pop(leased, None)
 

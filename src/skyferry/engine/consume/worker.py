@@ -332,7 +332,7 @@ class Worker:
     def _start(self, task: TransferTask, group: asyncio.TaskGroup) -> None:
         key = task.key
         if key_queue := self._in_flight.key_queues.get(key):
-            key_queue.tasks.append(task)
+            key_queue.append(task)
             return
         key_queue = self._in_flight.key_queues[key] = KeyQueue(
             key, [task], released_fence=self._in_flight.released_fences.get(key, 0)

@@ -81,29 +81,36 @@ class Copier:
         for progress in list(uploads.known.values()):
             await abort_upload(store, uploads, progress)
 
-    async def undo(self, transfer: Transfer, done: Done) -> None:
+    async def undo(self, transfer: Transfer, done: Done) -> bool:
         """Delete what was written under a lost claim and so is not recorded, unless it is still the newest version.
 
         Otherwise a worker that stood still could bring back what a delete, settled meanwhile, has removed. A change in place
-        brings nothing back.
+        brings nothing back. Return True if a newer version must be copied again: without preconditions it may be replaced.
         """
-        if not done.receipt.in_place:
-            await self._delete_outdated(transfer, done.placement.source.version, done.placement.version)
+        if done.receipt.in_place:
+            return False
+        return await self._delete_outdated(transfer, done.placement.source.version, done.placement.version)
 
-    async def undo_aborted(self, transfer: Transfer, placed: Placement | None) -> None:
+    async def undo_aborted(self, transfer: Transfer, placed: Placement | None) -> bool:
         """Delete what an aborted write has left, as `undo` does. `placed` is the placement in the ledger: it stays."""
-        found = await find_object(self.stores[transfer.store], transfer.key)
-        if found is None or (placed is not None and placed.version == found.version):
-            return
+        store = self.stores[transfer.store]
+        found = await find_object(store, transfer.key)
+        if found is None:
+            return not store.traits.delete_exact  # an aborted delete may have removed a newer version
+        if placed is not None and placed.version == found.version:
+            return False
         origin = read_provenance(found)
-        if origin.transfer_id == transfer.id:
-            await self._delete_outdated(transfer, origin.version, found.version)
+        if origin.transfer_id != transfer.id:
+            return False
+        return await self._delete_outdated(transfer, origin.version, found.version)
 
-    async def _delete_outdated(self, transfer: Transfer, source_version: str, version: str) -> None:
+    async def _delete_outdated(self, transfer: Transfer, source_version: str, version: str) -> bool:
         """Delete a version at the destination, unless the source still has the version that it is a copy of."""
         newest = await find_object(self.stores[transfer.source_store], transfer.source.key)
         if newest is None and not await self._is_same(transfer.source_store, transfer.source.key):
-            return
+            return False
         if newest is None or newest.version != source_version:
             with suppress(PreconditionFailed):  # it has been replaced already
                 await delete_version(self.stores[transfer.store], transfer.key, version)
+        traits = self.stores[transfer.store].traits
+        return newest is not None and not (traits.create_only and traits.replace_exact)

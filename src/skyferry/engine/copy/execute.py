@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -202,6 +203,9 @@ class Executor:
                 await delete_version(context.destination, transfer.key, decision.when.replace)
             except PreconditionFailed:
                 decision = None
+            except asyncio.CancelledError:
+                context.attempt.change_aborted = True
+                raise
             else:
                 return record_delete(context, *self._times(context.started))
         raise unstable(context)

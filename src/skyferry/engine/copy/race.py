@@ -31,7 +31,7 @@ async def write_verified(plan: CopyPlan, sent: Checksums, write: Write, *, exact
             except PreconditionFailed as refused:
                 untried = untried and refused.tries == 1  # the response to another try may have been lost
             except asyncio.CancelledError:
-                context.attempt.write_aborted = True
+                context.attempt.change_aborted = True
                 raise
             else:
                 if fault := find_fault(plan.found.size, sent, made):

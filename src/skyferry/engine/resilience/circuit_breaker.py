@@ -153,7 +153,10 @@ class Circuit:
 
 
 class LateChanges:
-    """Objects with a change that had no answer. Until `LANDING` seconds later it may take effect, also after its repetition."""
+    """Objects with a change that had no answer. Until `LANDING` seconds later it may take effect, also after its repetition.
+
+    Of a key that was taken over, the former worker's changes are among them: it aborts them shortly before its lease ends.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -230,6 +233,11 @@ class Breaker(Circuit):
             self.late_writes.record(key)
         elif operation is DELETE:
             self.late_deletes.record(key)
+
+    def expect_late_changes(self, key: str) -> None:
+        """Record that another worker may have begun changes of this object, and aborted them at the end of its lease."""
+        self.late_writes.record(key)
+        self.late_deletes.record(key)
 
     def time_landing(self, key: str) -> float:
         """Return the seconds within which an unanswered change of this object may still take effect; 0 = there is none."""

@@ -89,7 +89,8 @@ class MemoryLedger(
         known = (row.state, row.reason) if row else (State.CLAIMED, "")
         if refusal := rules.refuse_claim(transfer, *known, due_in, leased_for, state.placements.get(key)):
             return refusal
-        if lease is None or lease.owner != self._me:
+        taken_over = lease is not None and lease.owner != self._me
+        if lease is None or taken_over:
             state.fences += 1
             lease = state.leases[key] = MemoryLease(self._me, state.fences, 0.0)
         lease.until = max(lease.until, now + self.lease)
@@ -100,7 +101,7 @@ class MemoryLedger(
             row.owner, row.state, row.reason, row.due_at, row.updated_at = self._me, State.CLAIMED, "", None, now
         placement = rules.select_placement(state.placements.get(key), transfer)
         uploads = of_destination(state.uploads, key, now)
-        return Claim(transfer, lease.fence, row.burned + 1, row.lost, placement, uploads)
+        return Claim(transfer, lease.fence, row.burned + 1, row.lost, placement, uploads, taken_over)
 
     def _settle(self, settlement: Settlement, now: float) -> bool:
         claim, outcome = settlement.claim, settlement.outcome

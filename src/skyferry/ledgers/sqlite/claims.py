@@ -144,13 +144,14 @@ class _Claiming:
             return refusal
         if at is None:
             at = known.destinations[t.store, t.key] = self._add_destination(t)
+        taken_over = at.owner not in (0, self._me)
         self._lease(at)
         if row is None:
             row = known.rows[t.id] = self._add_row(t, at)
         else:
             self._take(row)
         placement = rules.select_placement(at.placement, t)
-        return Claim(t, at.fence, row.burned + 1, row.lost, placement, at.uploads)
+        return Claim(t, at.fence, row.burned + 1, row.lost, placement, at.uploads, taken_over)
 
     def _add_destination(self, t: Transfer) -> DestinationRecord:
         number = self._numbers.take(self._db, "place")

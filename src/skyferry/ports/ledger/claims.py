@@ -120,8 +120,9 @@ class Claims(Protocol):
         key, exactly one gets it. `fence` is larger than the fence of every earlier owner of the key, for ever; also after
         the lease was freed, after `prune`, and after a restart. It need not be the next number, so it may come from a
         sequence. `attempt` is the number of counted failures plus 1. `lost` grows by one if the transfer was CLAIMED by an
-        owner whose lease ended without a settlement. `uploads` are all uploads saved for the key, by any owner, and not
-        closed.
+        owner whose lease ended without a settlement. `taken_over` is True for the first claim of the key by a new owner
+        whose predecessor did not free it: what that one had begun may still take effect. `uploads` are all uploads saved
+        for the key, by any owner, and not closed.
 
         A transfer whose dead letter was redriven is claimable again; its attempts count from 1.
         """
@@ -132,7 +133,8 @@ class Claims(Protocol):
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Record outcomes, each at most once. False: the fence is old, and nothing of that settlement is recorded.
 
-        False also if the transfer is not CLAIMED, such as a settlement sent twice. The fence is compared, and everything
+        False also if the transfer is not CLAIMED, such as a settlement sent twice; with the fence of the lease and `last`
+        it still frees the key. The fence is compared, and everything
         recorded, in one step: state, receipt or failure, placement, dead letter, closed uploads, and the end of the lease
         (`last`). A settlement MUST survive the failure of the engine: the message is acknowledged after it.
 

@@ -105,6 +105,25 @@ class ClaimCases(LedgerCases):
         assert row is not None
         assert row.lost == 2
 
+    async def test_a_key_that_was_not_freed_is_taken_over(
+        self, one: Ledger, two: Ledger, harness: LedgerHarness
+    ) -> None:
+        """The first claim by its new owner says so, also of another transfer, and if all were settled before."""
+        (first,) = await claim(one, T)
+        assert await settle(one, first, done(first), last=False)
+        await harness.pass_time(LEASE + 1)
+        second, third = await claim(two, transfer("b", key=T.key), transfer("c", key=T.key))
+        (fourth,) = await claim(two, transfer("d", key=T.key))
+        assert [held.taken_over for held in (first, second, third, fourth)] == [False, True, False, False]
+
+    async def test_a_key_that_was_freed_is_not_taken_over(self, one: Ledger, two: Ledger) -> None:
+        """By the last settlement, also if it is sent again for this alone."""
+        (first,) = await claim(one, T)
+        assert await settle(one, first, done(first), last=False)
+        assert not await settle(one, first, Released())
+        (second,) = await claim(two, transfer("b", key=T.key))
+        assert not second.taken_over
+
     async def test_what_was_settled_or_released_is_not_lost(self, one: Ledger, two: Ledger) -> None:
         """A retry and a release end a lease like any other outcome."""
         await finish(one, T, Released(0.0))

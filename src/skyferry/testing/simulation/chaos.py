@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import suppress
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,8 +14,9 @@ from skyferry.bodies import StreamedBody, collect
 from skyferry.errors import ConnectionLost, LedgerError, QueueError, SkyferryError, StoreTimeout, Throttled
 from skyferry.frozen import dataclass
 from skyferry.ports import Clock, ObjectData
-from skyferry.testing.simulation.loop import PROCESS
+from skyferry.testing.simulation.loop import PROCESS, SimulatedLoop
 
+LATE: ContextVar[bool] = ContextVar("LATE", default=False)  # of a change: its worker stood still while it was under way
 CHANGES = frozenset(
     {"write", "write_stream", "write_part", "finish_upload", "set_attributes", "delete", "start_upload", "abort_upload"}
 )
@@ -31,9 +31,19 @@ class Weather:
     stall_seconds: float = 90.0
     fail: float = 0.05  # rate of calls that fail, half of them after the effect
     corrupt: float = 0.02  # rate of reads with a flipped byte
-    land: float = 0.5  # rate of aborted changes that the server has received whole: they take effect later
+    land: float = 0.5  # rate of changes that the server has received whole when they are aborted, or when their worker
+    # stops or dies: they take effect later
     land_within: float = 15.0  # seconds
     outages: tuple[tuple[float, float], ...] = ()  # windows (loop seconds) in which every call of the destination fails
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    """A change that is under way to its server."""
+
+    change: Callable[[], Coroutine[Any, Any, Any]]
+    began: float  # loop seconds
+    landing: asyncio.Task[Any] | None = None  # set once the server carries it out, whatever becomes of its client
 
 
 class Chaos:
@@ -51,6 +61,13 @@ class Chaos:
         """Exclude the methods in `calm` from failures; they still take time."""
         self._port, self._weather, self._dice, self._clock = port, weather, dice, clock
         self._errors, self._calm = errors, calm
+        self._requests: dict[_Request, None] = {}  # in the order of their begin
+
+    def disconnect(self) -> None:
+        """Let the servers carry out, within a while, what they have received of a process that stops or dies."""
+        for request in self._requests:
+            if request.landing is None and not self._out() and self._dice.random() < self._weather.land:
+                request.landing = self._land(request.change, late=False)
 
     def __getattr__(self, name: str) -> Any:
         inner = getattr(self._port, name)
@@ -60,16 +77,12 @@ class Chaos:
         async def call(*args: Any, **kwargs: Any) -> Any:
             if name == "write_stream":  # until the server has received the whole body, an aborted write changes nothing
                 args = (args[0], await _receive(args[1]), *args[2:])
-            try:
-                await self._pass_time()
-            except asyncio.CancelledError:
-                if name in CHANGES and self._dice.random() < self._weather.land:
-                    _land(partial(inner, *args, **kwargs), self._dice.random() * self._weather.land_within)
-                raise
+            request = _Request(partial(inner, *args, **kwargs), asyncio.get_running_loop().time())
+            await self._send(request, is_change=name in CHANGES)
             fails = name not in self._calm and (self._dice.random() < self._weather.fail or self._out())
-            if fails and (self._out() or self._dice.random() < 0.5):
+            if request.landing is None and fails and (self._out() or self._dice.random() < 0.5):
                 raise self._dice.choice(self._errors)()
-            answer = await inner(*args, **kwargs)
+            answer = await (asyncio.shield(request.landing) if request.landing else request.change())
             await self._pass_time()
             if fails:
                 raise self._dice.choice(self._errors)()
@@ -78,6 +91,31 @@ class Chaos:
             return answer
 
         return call
+
+    async def _send(self, request: _Request, *, is_change: bool) -> None:
+        """Let the time pass until the server has the request. An aborted change may take effect nevertheless."""
+        if is_change:
+            self._requests[request] = None
+        try:
+            await self._pass_time()
+        except asyncio.CancelledError:
+            if is_change and request.landing is None and self._dice.random() < self._weather.land:
+                self._land(request.change, late=_stood_still(request.began))
+            raise
+        finally:
+            self._requests.pop(request, None)
+
+    def _land(self, change: Callable[[], Coroutine[Any, Any, Any]], *, late: bool) -> asyncio.Task[Any]:
+        """Let a change take effect later. It is the server's now, so the death of its client does not matter."""
+        seconds, context = self._dice.random() * self._weather.land_within, copy_context()
+        context.run(PROCESS.set, "")
+        context.run(LATE.set, late)
+
+        async def take_effect() -> Any:
+            await asyncio.sleep(seconds)
+            return await change()
+
+        return asyncio.get_running_loop().create_task(take_effect(), context=context)
 
     async def _pass_time(self) -> None:
         stall = self._dice.random() < self._weather.stall
@@ -88,17 +126,10 @@ class Chaos:
         return any(start <= now < end for start, end in self._weather.outages)
 
 
-def _land(change: Callable[[], Coroutine[Any, Any, object]], seconds: float) -> None:
-    """Let a change take effect later. It is the server's now, so the death of its client does not matter."""
-    context = copy_context()
-    context.run(PROCESS.set, "")
-
-    async def take_effect() -> None:
-        with suppress(SkyferryError):  # its client has gone
-            await change()
-
+def _stood_still(since: float) -> bool:
+    """Return True if this process was stopped since then (loop seconds)."""
     loop = asyncio.get_running_loop()
-    loop.call_later(seconds, lambda: loop.create_task(take_effect(), context=context), context=context)
+    return isinstance(loop, SimulatedLoop) and loop.thawed(PROCESS.get()) > since
 
 
 async def _receive(body: StreamedBody) -> StreamedBody:

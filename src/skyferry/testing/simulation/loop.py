@@ -61,6 +61,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         ]
         heapify(self._timers)
 
+    def thawed(self, process: str) -> float:
+        """Return the time at which a process continued, or will continue, after its last stop; 0 if it never stopped."""
+        return self._frozen.get(process, 0.0)
+
     def missed(self, process: str) -> float:
         """Return the seconds that the monotonic clock of a process has missed."""
         return self._suspended.get(process, 0.0)

@@ -82,6 +82,7 @@ class Simulation:
         self._routes = Routes(self._settings)
         self._peak = 0
         self._workers: dict[str, Worker] = {}
+        self._connections: dict[str, Chaos] = {}  # of each worker to the destination
         self._began, self._writer = asyncio.Event(), ""  # set when a worker begins a write
         self._tasks: list[asyncio.Task[Any]] = []
         self._born = 0
@@ -215,6 +216,8 @@ class Simulation:
             if kind == "loss":  # then the worker with the messages crashes or stops, or it would finish its work
                 await self._lose_messages()
                 kind = dice.choice(("crash", "crash", "freeze"))
+            if kind in ("crash", "freeze"):
+                self._connections[process].disconnect()
             if kind == "crash":
                 self.loop.crashed.add(process)
                 del self._workers[process]
@@ -304,7 +307,8 @@ class Simulation:
         told = MemoryStore("source", self.clock, self._source)
         source = Chaos(told if self._plan.declares else _Silent(told), fair, dice, clock, STORE_ERRORS)
         inner = _Refusing(WatchedDestination(MemoryStore("destination", self.clock, self._destination), self._rules))
-        destination = _Metered(Chaos(inner, stormy, dice, clock, STORE_ERRORS), self)
+        connection = self._connections[process] = Chaos(inner, stormy, dice, clock, STORE_ERRORS)
+        destination = _Metered(connection, self)
         budget = MemoryBudget(MEMORY)
         stores = {
             name: protect_store(store, Protection(context.breakers[name], clock, context.observer, context.random))

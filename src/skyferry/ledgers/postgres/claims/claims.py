@@ -124,7 +124,9 @@ class _ClaimBatch:
         granted = [a if isinstance(a, (Settled, Wait)) else self._grant(*a, open_uploads) for a in answers]
         return granted, leased
 
-    def _answer(self, t: Transfer, known: LockedRecords) -> Settled | Wait | tuple[Transfer, LockedPlace, int, int]:
+    def _answer(
+        self, t: Transfer, known: LockedRecords
+    ) -> Settled | Wait | tuple[Transfer, LockedPlace, int, int, bool]:
         """Return the refusal, or what the claim is made of once its fence is known."""
         row, at = known.transfers.get(t.id), known.places[t.store, t.key]
         leased_for = codec.to_seconds(at.left) if at.owner != self.me else 0.0
@@ -135,13 +137,14 @@ class _ClaimBatch:
             refusal = rules.refuse_busy(t.id, leased_for)
         if refusal:
             return refusal
+        taken_over = at.owner not in (0, self.me)
         self.leased.setdefault((t.store, t.key), (at, at.owner != self.me))
         at.owner, at.left = self.me, 0
         if row is None:
             row = known.transfers[t.id] = self._add(t, at)
         else:
             self._take(t, row, at)
-        return t, at, row.burned + 1, row.lost
+        return t, at, row.burned + 1, row.lost, taken_over
 
     def _grant(
         self,
@@ -149,9 +152,11 @@ class _ClaimBatch:
         at: LockedPlace,
         attempt: int,
         lost: int,
+        taken_over: bool,
         uploads: dict[int, tuple[Progress, ...]],
     ) -> Claim:
-        return Claim(t, at.fence, attempt, lost, rules.select_placement(at.placement, t), uploads.get(at.id, ()))
+        placement = rules.select_placement(at.placement, t)
+        return Claim(t, at.fence, attempt, lost, placement, uploads.get(at.id, ()), taken_over)
 
     def _add(self, t: Transfer, at: LockedPlace) -> LockedTransfer:
         self.counts[CLAIMED] += 1

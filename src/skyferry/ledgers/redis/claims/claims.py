@@ -16,6 +16,7 @@ from skyferry.ports import Settled, Settlement, Wait
 
 _HEAD = struct.Struct("<16sB").pack  # id, asked
 _ANSWER_HEAD = struct.Struct("<BdIIdI")  # as `claim` returns them; a text follows, whose size is the last number
+TAKEOVER = 3  # the kind of the answer to a claim that ended the lease of another owner
 _ANSWER, _ANSWER_SIZE = _ANSWER_HEAD.unpack_from, _ANSWER_HEAD.size
 
 
@@ -56,7 +57,7 @@ class RedisClaims:
                 self._known[name] = int(version), placement
                 found = tuple(_unpack_upload(name, *one) for one in open_uploads.get(number, ()))
                 chosen = rules.select_placement(placement, t)
-                answers.append(Claim(t, int(first), second, lost, chosen, found))
+                answers.append(Claim(t, int(first), second, lost, chosen, found, kind == TAKEOVER))
         return answers
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:

@@ -2,8 +2,8 @@
 
 -- name: claim
 -- owner, lease, number of transfers; one text with these of each transfer: id, 1 if a person asks, place, identities of its store,
--- source key if it differs, contents. Returns one text with these of each transfer: 0 claim, fence, attempt, lost, version of the
--- placement, placement; or 1 settled, state, 0, 0, 0, reason; or 2 wait, ticks, busy, 0, 0, nothing. Then the open uploads of those
+-- source key if it differs, contents. Returns one text with these of each transfer: 0 claim (3 if it took the key over), fence,
+-- attempt, lost, version of the placement, placement; or 1 settled, state, 0, 0, 0, reason; or 2 wait, ticks, busy, 0, 0, nothing. Then the open uploads of those
 -- claims that have some: {number, {age, progress, part, ...}, ...}.
 local me, lease, count, text = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local ids, wanted, asked, identities, sources, contents, position = {}, {}, {}, {}, {}, {}, 1
@@ -17,6 +17,7 @@ local serial, fence = tonumber(counted[1] or 0), tonumber(counted[2] or 0)
 local answers, open_uploads, leased, changed, left_states = {}, {}, {}, {}, {}
 local row_writes, indexed, key_writes = {}, {}, {}
 local ANSWER = '<BdI4I4dI4' -- 29 bytes, and a text
+local CLAIM, TAKEOVER = 0, 3
 
 local function is_moved(at, within)
     return at.placed ~= '' and within ~= '' and not has(within, (read_placed(at.placed)))
@@ -52,7 +53,9 @@ for n = 1, count do
     local row, at = rows[id], at_place[name]
     local answer = refuse(row, at, asked[n] == 1, identities[n])
     if not answer then
+        local kind = CLAIM
         if at.owner ~= me then
+            if at.owner ~= 0 then kind = TAKEOVER end
             fence = next_fence(fence)
             at.owner, at.fence = me, fence
         end
@@ -73,7 +76,7 @@ for n = 1, count do
             row.state, row.owner, row.reason, row.due, row.updated, changed[id] = CLAIMED, me, '', NONE, now, true
         end
         local placement = placement_of(at)
-        answer = pack(ANSWER, 0, at.fence, row.burned + 1, row.lost, at.version, #placement) .. placement
+        answer = pack(ANSWER, kind, at.fence, row.burned + 1, row.lost, at.version, #placement) .. placement
         if at.uploads > 0 then open_uploads[#open_uploads + 1] = read_uploads(n, name) end
     end
     answers[n] = answer
