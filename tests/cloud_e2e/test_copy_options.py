@@ -80,13 +80,15 @@ def test_equal_contents_are_not_copied(clouds: Clouds, skyferry: Skyferry, kind:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [7, PART, 2 * PART + 5])
+@pytest.mark.parametrize("size", [7, PART, PART + 1, 2 * PART + 5])
 def test_a_stream_arrives_and_comes_back(
     clouds: Clouds, skyferry: Skyferry, kind: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there, data = clouds.bucket(kind), os.urandom(size)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    assert skyferry("copy", "-", at(there, "k"), "--json")["bytes"] == size
+    Path("in").write_bytes(data)
+    with open("in", "rb") as given:  # with a descriptor, for the copy waits for input there
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
+        assert skyferry("copy", "-", at(there, "k"), "--json")["bytes"] == size
     assert held(there) == {"k": data}
     back = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(back))
