@@ -35,9 +35,11 @@ PLACES = (
 )
 TRANSFERS = (
     "INSERT INTO skyferry.transfers (id, place, state, owner, created_at, updated_at, route, transfer, receipt) "
-    "SELECT decode(md5('transfer ' || id), 'hex'), id, 2, 0, $1::bigint + id, $1 + id, 'landing', $2::text, $3::text "
-    "FROM skyferry.places"
+    "SELECT decode(md5('transfer ' || id), 'hex'), id, 2, 0, $1::bigint + id, $1 + id, 'landing', $2::text, "
+    "$3::text || repeat(' ', $4) FROM skyferry.places LIMIT $5"
 )
+PAGE = 8192 - 24  # bytes of a page without its header
+ALIGNED, POINTER = 8, 4  # bytes: a row is as long as a multiple, and has a pointer in the page's head
 INDEXES = """SELECT c.conname, pg_get_constraintdef(c.oid), i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
 FROM pg_index AS i LEFT JOIN pg_constraint AS c ON c.conindid = i.indexrelid WHERE i.indrelid = $1::text::regclass"""
 TABLES = ("skyferry.places", "skyferry.transfers")
@@ -65,9 +67,10 @@ async def _make_empty(url: str) -> None:
 
 
 async def _fill_postgres(url: str, count: int, analyze: bool) -> None:
-    """Add the rows without indexes, and the indexes behind them. Pages of destinations are as full as updates leave them.
+    """Add the rows without indexes, and the indexes behind them. The schema has all steps, as after `skyferry ledger migrate`.
 
-    The schema has all steps, as after `skyferry ledger migrate`.
+    Pages of destinations are as full as updates leave them, and those of the keys' index as random keys do: to 70 %. Receipts are
+    padded so that pages of transfers are full, because claims would have used the room that is left there.
     """
     db = await asyncpg.connect(url, password=os.environ["PGPASSWORD"])
     while await apply_next_step(db, "skyferry", HISTORY, contract=True):
@@ -79,15 +82,26 @@ async def _fill_postgres(url: str, count: int, analyze: bool) -> None:
         await db.execute(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}" if constraint else f"DROP INDEX {name}")
     await db.execute("ALTER TABLE skyferry.places SET (fillfactor = 90)")
     await db.execute(PLACES, count, PLACEMENT)
-    await db.execute(TRANSFERS, AT, TRANSFER, RECEIPT)
-    for table, constraint, rule, _, index in indexes:
-        await db.execute(f"ALTER TABLE {table} ADD CONSTRAINT {constraint} {rule}" if constraint else index)
+    await db.execute(TRANSFERS, AT, TRANSFER, RECEIPT, await _find_padding(db), count)
+    for table, constraint, rule, name, index in indexes:
+        fill_factor = " WITH (fillfactor = 70)" if name.endswith("places_by_key") else ""
+        await db.execute(f"ALTER TABLE {table} ADD CONSTRAINT {constraint} {rule}" if constraint else index + fill_factor)
     await db.execute("ALTER TABLE skyferry.places SET (fillfactor = 20)")
     await db.execute("UPDATE skyferry.owners SET counts[3] = $1 WHERE id = 0", count)
     if analyze:
         await db.execute("VACUUM ANALYZE")
     await db.execute("CHECKPOINT")
     await db.close()
+
+
+async def _find_padding(db: asyncpg.Connection) -> int:
+    """Return the bytes by which a row of a transfer must grow, so that rows fill a page."""
+    transaction = db.transaction()
+    await transaction.start()
+    await db.execute(TRANSFERS, AT, TRANSFER, RECEIPT, 0, 1)
+    size: int = await db.fetchval("SELECT pg_column_size(t) FROM skyferry.transfers AS t")
+    await transaction.rollback()
+    return (PAGE // (PAGE // (size + POINTER)) - POINTER) // ALIGNED * ALIGNED - size
 
 
 def _fill_redis(url: str, count: int) -> None:
