@@ -85,7 +85,9 @@ async def _fill_postgres(url: str, count: int, analyze: bool) -> None:
     await db.execute(TRANSFERS, AT, TRANSFER, RECEIPT, await _find_padding(db), count)
     for table, constraint, rule, name, index in indexes:
         fill_factor = " WITH (fillfactor = 70)" if name.endswith("places_by_key") else ""
-        await db.execute(f"ALTER TABLE {table} ADD CONSTRAINT {constraint} {rule}" if constraint else index + fill_factor)
+        await db.execute(
+            f"ALTER TABLE {table} ADD CONSTRAINT {constraint} {rule}" if constraint else index + fill_factor
+        )
     await db.execute("ALTER TABLE skyferry.places SET (fillfactor = 20)")
     await db.execute("UPDATE skyferry.owners SET counts[3] = $1 WHERE id = 0", count)
     if analyze:
