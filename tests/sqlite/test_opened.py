@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from skyferry.ledgers.sqlite.maintenance import SqliteLedgerMaintenance
 from skyferry.observe import Fanout
 from skyferry.ports import Outgoing
 from skyferry.queues.sqlite.queue import SqliteQueue
+from skyferry.sqlite.owners import OwnerLock
 from skyferry.testing.clock import ManualClock
 from skyferry.wiring import build_service
 
@@ -114,6 +118,44 @@ async def test_a_ledger_that_is_not_at_its_path_cannot_be_written(tmp_path: Path
     assert "skyferry ledger rebuild" in caught.value.hint
     (tmp_path / "away").rename(file)
     await ledger.check_writable()
+    await ledger.close()
+
+
+async def test_a_process_starts_while_another_one_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite deletes log and shared memory with the last connection, and the process unregisters after that."""
+    first = SqliteLedger(file := tmp_path / "ledger.db", "first", ManualClock())
+    look, unregister = OwnerLock.find_descriptions, first._file.presence.close
+    looked, openings = threading.Event(), []
+
+    def look_and_tell(presence: OwnerLock) -> dict[str, str]:
+        found = look(presence)
+        looked.set()
+        return found
+
+    def unregister_late() -> None:
+        openings.append(threads.submit(SqliteLedger, file, "second", ManualClock()))
+        looked.wait(PATIENCE)
+        unregister()
+
+    monkeypatch.setattr(OwnerLock, "find_descriptions", look_and_tell)
+    monkeypatch.setattr(first._file.presence, "close", unregister_late)
+    with ThreadPoolExecutor(1) as threads:
+        await first.close()
+        second = openings[0].result()
+    await second.close()
+
+
+async def test_a_start_on_a_full_disk_says_so(tmp_path: Path) -> None:
+    """While another process has the file open, nothing of it is written before the description of the new one."""
+    ledger, limit = SqliteLedger(tmp_path / "ledger.db", "me", ManualClock()), resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+        with pytest.raises(LedgerError) as caught:
+            SqliteLedger(tmp_path / "ledger.db", "second", ManualClock())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert "free some disk space" in caught.value.hint
+    await SqliteLedger(tmp_path / "ledger.db", "second", ManualClock()).close()
     await ledger.close()
 
 

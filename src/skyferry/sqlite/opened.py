@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from skyferry.errors import LedgerError, QueueError, SkyferryError
@@ -24,6 +25,7 @@ _HINTS: Mapping[type[SkyferryError], str] = {
 SECONDS = 1.0  # between looks for the log and the shared memory: until then what is written is in the log that is open
 _PART_HINT = "stop all processes that use it, then start them again: the last one writes back what the log had"
 _END = "end that process, then start this one again; see docs/operations/ledger.md"
+TRIES, PAUSE = 50, 0.01  # looks at a process that seems to have other files open, and seconds between them
 
 
 class OpenedFile:
@@ -67,13 +69,30 @@ def require_same_files(path: Path, presence: OwnerLock, error: type[SkyferryErro
     """Raise the error if a live process has other files open than those at `path` now.
 
     Both would write to one log, or have no lock in common. Inodes are compared, which only processes of one machine can share.
+    A process that closes is waited for: SQLite deletes log and shared memory with the last connection, before it unregisters.
     """
-    found = [str(part.stat().st_ino) if part.exists() else "" for part in list_parts(path)]
+    for _ in range(TRIES):
+        if (name := _find_stranger(path, presence)) is None:
+            return
+        time.sleep(PAUSE)
+    what = "has it open, but the file, its log (-wal) or its shared memory (-shm) was moved away or replaced since"
+    raise error(f"{name} {what}", where=str(path), hint=_END, transient=False)
+
+
+def _find_stranger(path: Path, presence: OwnerLock) -> str | None:
+    """Return the name of a live process that has other files open than those at `path`."""
+    found = [_find_inode(part) for part in list_parts(path)]
     for name, description in presence.find_descriptions().items():
         opened = description.split(" ") if description else []  # releases before this one had none
         if opened != found[: len(opened)]:
-            what = f"{name} has it open, but the file, its log (-wal) or its shared memory (-shm) was moved away or replaced since"
-            raise error(what, where=str(path), hint=_END, transient=False)
+            return name
+    return None
+
+
+def _find_inode(part: Path) -> str:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return str(part.stat().st_ino)
+    return ""
 
 
 def _find_place(path: str) -> tuple[int, int]:

@@ -99,9 +99,8 @@ class OwnerLock:
 
     def describe(self, text: str) -> None:
         """Set what `find_descriptions` of other processes returns for this one. Raises OSError."""
-        self._file.truncate(0)
-        self._file.write(text.encode())
-        self._file.flush()
+        os.ftruncate(self._file.fileno(), 0)
+        os.write(self._file.fileno(), text.encode())  # a buffer would keep it on a full disk, and fail `close` as well
         self._length = len(text)
 
     def find_descriptions(self) -> dict[str, str]:
