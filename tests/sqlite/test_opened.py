@@ -6,10 +6,11 @@ import asyncio
 import os
 import resource
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,27 @@ async def test_a_ledger_that_is_not_at_its_path_cannot_be_written(tmp_path: Path
     (tmp_path / "away").rename(file)
     await ledger.check_writable()
     await ledger.close()
+
+
+async def test_what_a_reader_kept_in_the_log_is_in_the_moved_file_at_the_end(tmp_path: Path) -> None:
+    """The log was written back once before, as far as the reader let it."""
+    await written(file := tmp_path / "ledger.db")
+    ledger = SqliteLedger(file, "me", ManualClock())
+    ledger._file._writer.execute("PRAGMA busy_timeout=0")
+    with closing(sqlite3.connect(file, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM transfers").fetchone()
+        await ledger.set_identity("source", "x")
+        file.rename(tmp_path / "away")
+        with pytest.raises(LedgerError, match="moved away"):
+            await ledger.check_writable()
+        reader.execute("COMMIT")
+        with pytest.raises(LedgerError, match="moved away"):
+            await ledger.close()
+    assert (tmp_path / "ledger.db-wal").stat().st_size == 0
+    again = SqliteLedger(tmp_path / "away", "me", ManualClock())
+    assert await again.get_identity("source") == "x"
+    await again.close()
 
 
 async def test_a_process_starts_while_another_one_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

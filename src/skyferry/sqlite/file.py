@@ -250,6 +250,7 @@ class SqliteFile:
 
     def _empty_log(self) -> None:
         """Write the -wal file back if a file is not at its path: SQLite leaves it, and applies it to what is there next."""
+        self._displaced = False  # once more: a reader may have kept a part of the log from the file
         with contextlib.suppress(self._error):
             self._require_in_place()
 
