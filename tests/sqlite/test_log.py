@@ -170,6 +170,18 @@ async def test_a_later_round_of_the_log_is_not_applied_to_a_backup_of_an_earlier
         SqliteLedger(file, "me", ManualClock())
 
 
+async def test_a_log_is_not_applied_to_a_vacuumed_copy_of_its_own_round(tmp_path: Path) -> None:
+    """It has the marks of a transaction of the log, but its pages are in another order."""
+    await write(file := tmp_path / "ledger.db", "first")
+    with start_writer(file) as writer:
+        writer.write("before")
+        vacuum(file, backup := tmp_path / "backup.db")
+        writer.write("after")
+    backup.replace(file)
+    with pytest.raises(LedgerError, match=FOREIGN):
+        SqliteLedger(file, "me", ManualClock())
+
+
 @pytest.mark.parametrize("checkpoint", ["", "PASSIVE", "RESTART", "TRUNCATE"])
 async def test_a_file_goes_on_with_its_own_log(tmp_path: Path, checkpoint: str) -> None:
     """Also as copies with other inodes, in another folder, as where a volume was restored or the machine changed."""

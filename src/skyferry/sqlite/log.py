@@ -20,8 +20,8 @@ SUFFIXES = ("", "-wal", "-shm")  # suffixes of the files of one database
 TRIES = 20  # to see file and log between two changes of a process that uses them
 # https://www.sqlite.org/fileformat2.html: a log has a header, and frames of a header and a page each
 _HEADER, _FRAME = 32, 24
-_NAMES = ("user_version", "application_id")  # numbers in the first page that SQLite leaves to its users
-_COMMITS, _OPENING = slice(60, 64), slice(68, 72)  # where
+# Numbers in the first page, and where: two that SQLite leaves to its users, and one of its own
+_NUMBERS = {"user_version": slice(60, 64), "application_id": slice(68, 72), "schema_version": slice(40, 44)}
 _LIMIT, _HALF = 2**31, 2**16 - 1
 
 
@@ -34,6 +34,7 @@ class Mark(NamedTuple):
 
     commits: int  # so many, modulo `_LIMIT`; 0 in a file from before there were marks
     opening: int  # random; the lower half is the upper half of the opening before
+    schema: int  # SQLite's number of its changes; VACUUM INTO, which orders the pages anew, counts as one
 
 
 def list_parts(path: Path) -> list[Path]:
@@ -84,7 +85,8 @@ def _belongs(mark: Mark | None, marks: Iterator[Mark]) -> bool:
     if mark is None:
         return False
     first = next(marks, mark)  # from before there were marks: no transaction needed to change the first page
-    return first == mark or _follows(first, mark) or any(each == mark for each in marks)
+    is_next = first[:2] == mark[:2] or _follows(first, mark)
+    return (is_next and first.schema >= mark.schema) or any(each == mark for each in marks)
 
 
 def _follows(mark: Mark, last: Mark) -> bool:
@@ -103,8 +105,7 @@ def _read_mark(file: Path) -> Mark | None:
             with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
                 # The file may be shorter than it says, until its log is written back.
                 db.execute("PRAGMA writable_schema=ON")
-                (commits,), (opening,) = (db.execute(f"PRAGMA {name}").fetchone() for name in _NAMES)
-            return Mark(commits, opening)
+                return Mark(*(db.execute(f"PRAGMA {name}").fetchone()[0] for name in _NUMBERS))
     return None
 
 
@@ -157,9 +158,9 @@ def _read_marks(log: Path) -> Iterator[Mark]:
 
 def _read_frames(file: BinaryIO, salt: bytes, page: int) -> Iterator[Mark]:
     """Iterate over the marks in the frames of this round; those of the round before follow."""
-    at, size = _HEADER, _FRAME + _OPENING.stop
+    at, size = _HEADER, _FRAME + max(place.stop for place in _NUMBERS.values())
     while len(frame := os.pread(file.fileno(), size, at)) == size and frame[8:16] == salt:
         if int.from_bytes(frame[:4], "big") == 1:
             first = frame[_FRAME:]
-            yield Mark(*(int.from_bytes(first[part], "big", signed=True) for part in (_COMMITS, _OPENING)))
+            yield Mark(*(int.from_bytes(first[place], "big", signed=True) for place in _NUMBERS.values()))
         at += _FRAME + page
