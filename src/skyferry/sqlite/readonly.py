@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from skyferry.errors import QueueError, SkyferryError
 from skyferry.ports.inspection import LedgerFacts, Wrong
+from skyferry.sqlite.file import translate_error
 from skyferry.sqlite.filesystem import find_network_filesystem, is_writable
-from skyferry.sqlite.log import list_parts, require_own_log
+from skyferry.sqlite.log import ForeignLog, list_parts, require_own_log
 
 T = TypeVar("T")
 
@@ -51,10 +53,15 @@ def _describe_unused(path: Path) -> tuple[int, int] | None:
 
 
 def find_damage(path: Path, *, quick: bool = False) -> list[str]:
-    """Return the problems that SQLite finds in a file; [] = intact. Other processes may use it. `quick` skips the indexes."""
+    """Return the problems that SQLite finds in a file; [] = intact. Other processes may use it. `quick` skips the indexes.
+
+    Raises ForeignLog: the file may be whole, and to rebuild it or to move it away would lose what it has.
+    """
     try:
         check = f"PRAGMA {'quick_check' if quick else 'integrity_check'}(20)"
         found = read_unchanged(path, lambda db: db.execute(check).fetchall())
+    except ForeignLog:
+        raise
     except (sqlite3.Error, OSError) as problem:
         if path.is_dir():
             return ["it is a folder, not a file; name a file in it in the URL"]
@@ -67,6 +74,7 @@ def find_damage(path: Path, *, quick: bool = False) -> list[str]:
 class DurableFile:
     """A file as a `Durable` and an `InspectableLedger`: it is checked without being created."""
 
+    error: type[SkyferryError] = QueueError
     remedy = "stop the service, then move the file away with its -wal and -shm files; a new one is created"
 
     def __init__(self, path: Path) -> None:
@@ -81,7 +89,14 @@ class DurableFile:
         return LedgerFacts(wrong=await asyncio.to_thread(lambda: tuple(_find_faults(self.path))))
 
     async def find_damage(self, *, quick: bool = False) -> list[str]:
-        return await asyncio.to_thread(find_damage, self.path, quick=quick)
+        """Return the problems. Raises the error of the file if its log belongs to another one."""
+        try:
+            return await asyncio.to_thread(self._examine, quick=quick)
+        except ForeignLog as problem:
+            raise translate_error(problem, self.error, self.path) from problem
+
+    def _examine(self, *, quick: bool) -> list[str]:
+        return find_damage(self.path, quick=quick)
 
 
 def _find_faults(path: Path) -> Iterator[Wrong]:

@@ -48,6 +48,7 @@ _COUNTERS = (
 class SqliteLedgerMaintenance(DurableFile):
     """A `LedgerMaintenance` of one file."""
 
+    error = LedgerError
     remedy = "stop the service, then run `skyferry ledger rebuild` or restore a backup"
 
     def __init__(self, path: Path, owner: str, clock: Clock, lease: float) -> None:
@@ -55,8 +56,8 @@ class SqliteLedgerMaintenance(DurableFile):
         super().__init__(path)
         self._owner, self._clock, self._lease = owner, clock, lease
 
-    async def find_damage(self, *, quick: bool = False) -> list[str]:
-        return await (super().find_damage(quick=True) if quick else asyncio.to_thread(_find_damage, self.path))
+    def _examine(self, *, quick: bool) -> list[str]:
+        return super()._examine(quick=True) if quick else _find_damage(self.path)
 
     async def read_status(self) -> LedgerStatus:
         return await asyncio.to_thread(read_status, self.path)
