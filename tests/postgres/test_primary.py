@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from tests.absent import absent
 
 from skyferry.clouds.credentials import fixed_credentials
 from skyferry.errors import LedgerError
+from skyferry.ledgers.postgres.database import LedgerSession
 from skyferry.postgres import pool as pools
 from skyferry.postgres.address import parse_postgres
 from skyferry.postgres.pool import PoolOptions, PostgresPool
@@ -82,6 +84,55 @@ async def test_no_connection_to_a_silent_server_is_used_again(
         for process in processes:
             os.kill(process, signal.SIGCONT)
         await pool.close()
+
+
+async def test_a_rollback_at_a_silent_server_does_not_take_as_long_as_a_statement(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a server that falls silent within a transaction is left after twice the time."""
+    monkeypatch.setattr(pools, "CANCELLATION", 0.1)
+    pool, stopped = connect(postgres_server, statement=600.0), list[int]()
+
+    async def write(connection: Any) -> None:
+        async with LedgerSession(connection, "skyferry", {}).transaction():
+            stopped.append(await connection.fetchval("SELECT pg_backend_pid()"))
+            os.kill(stopped[0], signal.SIGSTOP)
+            await connection.fetchval("SELECT 1", timeout=0.5)
+
+    try:
+        async with asyncio.timeout(60):
+            with pytest.raises(LedgerError, match="no answer in time"):
+                await pool.run(write)
+    finally:
+        os.kill(stopped[0], signal.SIGCONT)
+        await pool.close()
+
+
+async def test_the_end_of_connections_to_a_silent_server_is_no_error_that_nobody_takes(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver ends them in tasks of its own. Such an error would be a traceback in the log."""
+    monkeypatch.setattr(pools, "CANCELLATION", 0.1)
+    heard: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+    pool, both = connect(postgres_server, statement=0.5), "SELECT pg_backend_pid() FROM pg_sleep(0.1)"
+    processes = await asyncio.gather(find_port(pool, both), find_port(pool, both))
+    try:
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        with pytest.raises(LedgerError, match="no answer in time"):
+            await find_port(pool)
+        await asyncio.gather(find_port(pool, both), find_port(pool, both))  # each replaces one
+        ends = [task for task in asyncio.all_tasks() if "close" in str(task.get_coro())]
+        assert ends
+        await asyncio.wait(ends)
+        del ends
+        gc.collect()
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+        await pool.close()
+    assert heard == []
 
 
 async def test_a_stale_primary_is_left_and_not_used_again() -> None:

@@ -37,6 +37,35 @@ class PoolOptions:
     application: str = "skyferry"  # the name of this client in the server's list of connections
 
 
+class _PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is untyped
+    """A connection whose end is no error: the pool ends those that it has left in tasks that nothing waits for."""
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        with suppress(*FAILURES):  # it was aborted
+            await super().close(timeout=timeout)
+
+
+class Transaction:
+    """A transaction that commits, or rolls back on an exception. A stricter default of the server would abort many.
+
+    The driver's own waits for a silent server, at the rollback, as long as for a statement.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._inner = connection.transaction(isolation="read_committed")
+
+    async def __aenter__(self) -> None:
+        await self._inner.__aenter__()
+
+    async def __aexit__(self, *raised: Any) -> None:
+        if raised[0] is None:
+            await self._inner.__aexit__(*raised)
+            return
+        with suppress(TimeoutError):  # the pool ends the connection, and the exception is passed on
+            async with asyncio.timeout(CANCELLATION):
+                await self._inner.__aexit__(*raised)
+
+
 async def _keep_session(connection: Connection) -> None:
     """Save a round trip for each use: no call changes the session. An open transaction is rolled back before this."""
 
@@ -101,7 +130,11 @@ class PostgresPool(Generic[E]):
         if self._pool is None:
             async with self._opening:
                 self._pool = self._pool or await asyncpg.create_pool(
-                    min_size=0, max_size=self._options.connections, connect=self._connect_pooled, reset=_keep_session
+                    min_size=0,
+                    max_size=self._options.connections,
+                    connect=self._connect_pooled,
+                    connection_class=_PooledConnection,
+                    reset=_keep_session,
                 )
         return self._pool
 

@@ -10,7 +10,7 @@ import asyncpg
 from skyferry.errors import LedgerError, LedgerIncompatible
 from skyferry.ledgers.server_health import OnHealth, ServerHealth, Side
 from skyferry.postgres.errors import ABORTED
-from skyferry.postgres.pool import Connection, PostgresPool
+from skyferry.postgres.pool import Connection, PostgresPool, Transaction
 from skyferry.postgres.rights import find_lacking_rights
 from skyferry.postgres.schema import complete_statement
 from skyferry.sql.schema_steps import load_history
@@ -57,9 +57,9 @@ class LedgerSession:
         tag: str = await self._connection.execute(self._complete(sql), *values)
         return not tag.endswith(" 0")
 
-    def transaction(self) -> Any:
-        """Return a context that commits, or rolls back on an exception. A stricter default of the server would abort many."""
-        return self._connection.transaction(isolation="read_committed")
+    def transaction(self) -> Transaction:
+        """Return a context that commits, or rolls back on an exception."""
+        return Transaction(self._connection)
 
 
 class LedgerDatabase:
