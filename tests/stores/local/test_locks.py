@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -51,6 +52,21 @@ def test_a_key_is_locked_only_inside(bucket: BucketFolder) -> None:
 def test_an_error_unlocks(bucket: BucketFolder) -> None:
     with pytest.raises(ValueError, match="wrong"), bucket.locked(NAMES):
         raise ValueError("wrong")
+    assert not is_locked(bucket)
+
+
+def test_an_error_at_the_begin_unlocks(bucket: BucketFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file stays open, so the lock would keep other processes out until this one locks the key again."""
+    with bucket.locked(NAMES):
+        pass
+
+    def fail(file: int) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", fail)
+        with pytest.raises(OSError, match="tale"), bucket.locked(NAMES):
+            pytest.fail("the lock of a lost file excludes nobody")
     assert not is_locked(bucket)
 
 

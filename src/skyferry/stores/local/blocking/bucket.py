@@ -70,9 +70,12 @@ class _KeyLock:
         try:
             file = self._file = self._open(self._stripe)
             fcntl.flock(file, fcntl.LOCK_EX)
-            if not os.fstat(file).st_nlink:
-                fcntl.flock(file, fcntl.LOCK_UN)
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            try:
+                if not os.fstat(file).st_nlink:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            except BaseException:
+                fcntl.flock(file, fcntl.LOCK_UN)  # the file stays open
+                raise
         except BaseException:
             self._memory.release()
             raise
