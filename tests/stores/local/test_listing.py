@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from collections import Counter
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import replace
 from pathlib import Path
+from pickle import dumps, loads
 from types import FrameType
 
 import pytest
@@ -72,7 +73,9 @@ async def test_a_listed_file_is_described_as_a_look_at_it_does(tmp_path: Path) -
     for change in (replace, frozen.replace):
         changed = change(listed, size=7)
         assert (type(changed), changed.size, changed.version) == (ObjectMeta, 7, looked.version)
-    assert copy(listed) == listed != changed
+    for made in (copy(listed), deepcopy(listed), loads(dumps(listed))):
+        assert (type(made), made) == (ObjectMeta, listed)
+    assert listed != changed
 
 
 async def test_a_listing_makes_no_versions_that_are_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

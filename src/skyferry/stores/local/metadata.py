@@ -109,6 +109,9 @@ class _ListedFile(ObjectMeta):
     def __copy__(self) -> ObjectMeta:
         return summary(self.key, self._stat)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return summary, (self.key, self._stat)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectMeta) and copy(self) == copy(other)
 
