@@ -13,8 +13,10 @@ from tests.engine.lab import Lab
 
 from skyferry.engine.resilience.circuit_breaker import LANDING, LateChanges
 from skyferry.errors import ObjectNotFound, PreconditionFailed, StoreTimeout
+from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.model import Attributes, Change, Checksums, ObjectMeta
 from skyferry.ports import ANY, Precondition
+from skyferry.queues.memory import QueueState
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.clock import ManualClock
 
@@ -178,6 +180,24 @@ async def test_copy_waits_until_an_unanswered_delete_cannot_take_effect(lab: Lat
         await lab.send("k")
         await lab.settle()
         assert await lab.content() == b"2"
+
+
+async def test_workers_do_not_take_a_key_from_each_other_again_and_again(lab: Late) -> None:
+    """A lease that is shorter than the wait would end in it, and the next worker would begin to wait as well."""
+    lease = LANDING / 4
+    async with lab.running(lab.worker()):
+        await lab.copied(b"1")
+    await MemoryLedger("dead", lab.clock, lease, lab.ledger_state).claim(lab.routes.match(lab.event("k")))
+    await lab.source.delete("k")
+    workers = []
+    for name in ("one", "two"):
+        lab.queue_state = QueueState()
+        await lab.send("k", change=Change.DELETED)
+        workers.append(lab.worker(MemoryLedger(name, lab.clock, lease, lab.ledger_state)))
+    async with lab.running(*workers):
+        await lab.clock.advance(lease + 2 * LANDING)
+        assert all(worker.idle for worker in workers)
+        assert await lab.content() is None
 
 
 async def test_late_changes_are_forgotten() -> None:
