@@ -108,7 +108,7 @@ async def test_a_rollback_at_a_silent_server_does_not_take_as_long_as_a_statemen
         await pool.close()
 
 
-async def test_the_end_of_connections_to_a_silent_server_is_no_error_that_nobody_takes(
+async def test_the_end_of_connections_to_a_silent_server_is_no_unhandled_error(
     postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The driver ends them in tasks of its own. Such an error would be a traceback in the log."""

@@ -66,7 +66,7 @@ def test_an_error_at_the_begin_unlocks(bucket: BucketFolder, monkeypatch: pytest
     with monkeypatch.context() as patched:
         patched.setattr(os, "fstat", fail)
         with pytest.raises(OSError, match="tale"), bucket.locked(NAMES):
-            pytest.fail("the lock of a lost file excludes nobody")
+            pytest.fail("the lock of a lost file excludes no process")
     assert not is_locked(bucket)
 
 
