@@ -11,7 +11,7 @@ from operator import lt
 from skyferry.discovery.selection import CopySelection, Wildcard, compare
 from skyferry.errors import ConfigError, InvalidKey, ObjectNotFound, SkyferryError
 from skyferry.events.fields import validate_key
-from skyferry.frozen import dataclass, replace
+from skyferry.frozen import dataclass
 from skyferry.model import Change, ObjectEvent, ObjectMeta, ObjectRef
 from skyferry.ports import Clock, EventQueue, ObjectStore, Outgoing, Placements
 from skyferry.ports.joins import OrderedListing, close_iterator, map_keys, paginate
@@ -275,17 +275,16 @@ class ListingSource:
     def _event(self, copy: PlannedCopy) -> ObjectEvent:
         """Create an event with a new id: the objects, not earlier events, decide if there is work."""
         event_id = next(self._event_ids)
-        event = ObjectEvent(  # by position, as far as possible: names cost more than the record
-            self._ports.doubt(event_id) if copy.known else event_id,
-            Change.CREATED,
-            copy.ref,
-            self._ports.clock.time(),
-            event_id,
-            None,
-            copy.to,
-            copy.source.size,
+        return ObjectEvent(
+            event_id=self._ports.doubt(event_id) if copy.known else event_id,
+            correlation_id=event_id,
+            change=Change.CREATED,
+            source=copy.ref,
+            destination=copy.to,
+            occurred_at=self._ports.clock.time(),
+            size=copy.source.size,
+            absent=copy.absent,
         )
-        return replace(event, absent=True) if copy.absent else event
 
     async def _room(self) -> None:
         while (await self._ports.queue.depth()).ready > WAITING:

@@ -225,9 +225,8 @@ class Routes:
             self._max_retries if event.max_retries is None else event.max_retries,
             event.priority or route.priority,
             event.traceparent,
-            False,
-            route.identities,
-            event.absent,
+            identities=route.identities,
+            absent=event.absent,
         )
 
 

@@ -25,19 +25,19 @@ class Written:
 
 def record_copy(context: CopyContext, source: ObjectMeta, written: Written, now: float, duration: float) -> Done:
     """Return the outcome of a copy of this source version."""
-    receipt = Receipt(  # by position, which takes 3,300 instructions instead of 8,600
-        source.version,
-        written.meta.version,
-        source.size,
-        written.computed,
-        written.declared,
-        written.meta.checksums,
-        source.position,
-        now - duration,
-        now,
-        context.claim.attempt,
-        written.changes,
-        written.in_place,
+    receipt = Receipt(
+        source_version=source.version,
+        destination_version=written.meta.version,
+        size=source.size,
+        computed=written.computed,
+        declared=written.declared,
+        attested=written.meta.checksums,
+        position=source.position,
+        started_at=now - duration,
+        finished_at=now,
+        attempt=context.claim.attempt,
+        changes=written.changes,
+        in_place=written.in_place,
     )
     placement = _placement(context, source, written.meta, now, written.carried)
     lost = () if context.attempt.found else find_lost(source.attributes, context.route, context.destination.traits)
@@ -56,16 +56,16 @@ def _placement(
 ) -> Placement:
     transfer, ref = context.transfer, context.transfer.source
     version = source.version if source else ""
-    return Placement(  # by position, as the receipt
-        transfer.store,
-        transfer.key,
-        ObjectRef(ref.provider, ref.bucket, ref.key, ref.region, version, ref.account, ref.endpoint),
-        made is None,
-        decisions.collect_positions(source),
-        min(source.modified if source else transfer.occurred_at, now),
-        made.version if made else "",
-        transfer.id,
-        now,
-        transfer.identities[0] if transfer.identities else "",
-        carried or (digest_attributes(source.attributes) if source else ""),
+    return Placement(
+        store=transfer.store,
+        key=transfer.key,
+        source=ObjectRef(ref.provider, ref.bucket, ref.key, ref.region, version, ref.account, ref.endpoint),
+        deleted=made is None,
+        positions=decisions.collect_positions(source),
+        occurred_at=min(source.modified if source else transfer.occurred_at, now),
+        version=made.version if made else "",
+        transfer_id=transfer.id,
+        settled_at=now,
+        identity=next(iter(transfer.identities), ""),
+        carried=carried or (digest_attributes(source.attributes) if source else ""),
     )

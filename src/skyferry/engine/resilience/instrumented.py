@@ -48,24 +48,12 @@ class InstrumentedStore(StoreDecorator):
                     self._limit.record_throttle(now)
             problem = None  # with it, this frame and the error's traceback would refer to each other
             self._observer.on(
-                Record(  # by position, which takes two thirds of the instructions
+                Record(
                     "store.request",
-                    "",
-                    "",
-                    "",
-                    "",
-                    "",
-                    self.name,
-                    "",
-                    "",
-                    operation.name,
-                    "",
-                    error,
-                    "",
-                    "",
-                    None,
-                    None,
-                    moved,
-                    duration,
+                    store=self.name,
+                    operation=operation.name,
+                    duration=duration,
+                    bytes=moved,
+                    error=error,
                 )
             )
