@@ -6,7 +6,8 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from skyferry.testing.servers import PostgresServer, ServerMissing, postgres
 from skyferry.testing.servers.engines.postgres import standby
 
 PORT = "SELECT current_setting('port')::int"
+BOTH = "SELECT pg_backend_pid() FROM pg_sleep(0.1)"  # two at once take two connections
 
 
 def connect(
@@ -36,6 +38,20 @@ def connect(
 async def find_port(pool: PostgresPool[LedgerError], sql: str = PORT) -> int:
     port: int = await pool.run(lambda connection: connection.fetchval(sql))
     return port
+
+
+@asynccontextmanager
+async def silenced(pool: PostgresPool[LedgerError]) -> AsyncIterator[None]:
+    """Open both connections of a pool, and stop the processes that serve them."""
+    processes = await asyncio.gather(find_port(pool, BOTH), find_port(pool, BOTH))
+    try:
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+        await pool.close()
 
 
 class Closing(asyncio.Protocol):
@@ -71,19 +87,11 @@ async def test_no_connection_to_a_silent_server_is_used_again(
     monkeypatch.setattr(pools, "CANCELLATION", 0.1)
     pool = connect(postgres_server, statement=0.5)
     listening = await pool.connect()
-    both = "SELECT pg_backend_pid() FROM pg_sleep(0.1)"
-    processes = await asyncio.gather(find_port(pool, both), find_port(pool, both))
-    try:
-        for process in processes:
-            os.kill(process, signal.SIGSTOP)
+    async with silenced(pool):
         with pytest.raises(LedgerError, match="no answer in time"):
             await find_port(pool)
         assert await find_port(pool) == postgres_server.port
         assert listening.is_closed()
-    finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
-        await pool.close()
 
 
 async def test_a_rollback_at_a_silent_server_does_not_take_as_long_as_a_statement(
@@ -115,23 +123,16 @@ async def test_the_end_of_connections_to_a_silent_server_is_no_unhandled_error(
     monkeypatch.setattr(pools, "CANCELLATION", 0.1)
     heard: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
-    pool, both = connect(postgres_server, statement=0.5), "SELECT pg_backend_pid() FROM pg_sleep(0.1)"
-    processes = await asyncio.gather(find_port(pool, both), find_port(pool, both))
-    try:
-        for process in processes:
-            os.kill(process, signal.SIGSTOP)
+    pool = connect(postgres_server, statement=0.5)
+    async with silenced(pool):
         with pytest.raises(LedgerError, match="no answer in time"):
             await find_port(pool)
-        await asyncio.gather(find_port(pool, both), find_port(pool, both))  # each replaces one
+        await asyncio.gather(find_port(pool, BOTH), find_port(pool, BOTH))  # each replaces one
         ends = [task for task in asyncio.all_tasks() if "close" in str(task.get_coro())]
         assert ends
         await asyncio.wait(ends)
         del ends
         gc.collect()
-    finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
-        await pool.close()
     assert heard == []
 
 

@@ -111,11 +111,11 @@ async def test_the_log_of_a_file_is_not_applied_to_its_backup(tmp_path: Path, ba
         put(backup, file)
     with pytest.raises(LedgerError, match=FOREIGN) as caught:
         SqliteLedger(file, "me", ManualClock())
-    assert "move the log and the -shm file beside it away" in caught.value.hint
+    assert "move the log (-wal) and the -shm file away" in caught.value.hint
     for quick in (True, False):
         with pytest.raises(LedgerError, match=FOREIGN) as caught:
             await maintain(file).find_damage(quick=quick)
-        assert "move the log and the -shm file beside it away" in caught.value.hint
+        assert "move the log (-wal) and the -shm file away" in caught.value.hint
     with pytest.raises(LedgerError, match=FOREIGN):
         async with maintain(file).rebuild():  # it would lose the dead letters of a file that is whole
             pass
@@ -295,7 +295,7 @@ async def test_a_process_does_not_start_on_another_file_than_a_running_one(tmp_p
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
 async def test_a_process_whose_log_is_gone_writes_nothing_more(tmp_path: Path, suffix: str) -> None:
-    """What it has acknowledged is in the file even if it is killed then. Processes that start meanwhile are refused."""
+    """Even if it is killed then, the file has all that it acknowledged. Processes that start meanwhile are refused."""
     await write(file := tmp_path / "ledger.db", "first")
     with start_writer(file, "running") as running:
         running.write("before")
@@ -307,7 +307,7 @@ async def test_a_process_whose_log_is_gone_writes_nothing_more(tmp_path: Path, s
 
 
 async def test_a_file_behind_a_link_has_its_log_where_the_link_leads(tmp_path: Path) -> None:
-    """What is in the log is seen without opening the ledger."""
+    """A command that only reads finds there what the log has."""
     (tmp_path / "disk").mkdir()
     (file := tmp_path / "ledger.db").symlink_to(tmp_path / "disk" / "ledger.db")
     with start_writer(file) as writer:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 PATIENCE = (
-    0.1  # seconds to wait once for a slow reader; after that it must be ready. Also between two looks at ended input
+    0.1  # seconds to wait once for a slow reader, which must be ready after that, or between looks if input was ended
 )
 ROOM = select.PIPE_BUF  # bytes that a ready pipe accepts without waiting
 ESCAPED = "skyferry.escaped"  # name of the handler of characters that the encoding of the terminal lacks

@@ -224,7 +224,7 @@ class Catalog:
         "Bytes that the messages of a queue ask to copy, as their events declare. received: messages in flight in this "
         "process. waiting: an estimate for the whole queue, the number of messages that no worker leases times the mean of "
         "the last 1,000 that this process has received; absent before the first, and if the provider reports no depth. "
-        "At Azure and R2, which do not tell leased messages from others, it leaves out those of this process only. "
+        "Azure and R2 do not report how many messages are leased: there, the estimate leaves out those of this process only. "
         "Events without a size count as the mean, deletes as 0.",
         "queue",
         "state",

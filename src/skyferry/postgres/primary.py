@@ -26,7 +26,7 @@ class _Primary:
     """A server that accepts writes."""
 
     connection: Any
-    cluster: int  # its identifier; 0 = the service does not tell it
+    cluster: int  # its identifier; 0 = the service does not return one
     timeline: int
 
 
@@ -80,7 +80,7 @@ async def _open(connect: Connect, host: Host) -> _Primary:
         cluster, timeline = await connection.fetchrow(_HISTORY, timeout=_READING)
     except asyncpg.PostgresError:  # a service that is not quite PostgreSQL
         return _Primary(connection, 0, 0)
-    except BaseException:
+    except BaseException:  # such as a cancellation: the connection has no other owner
         connection.terminate()
         raise
     return _Primary(connection, cluster, timeline)

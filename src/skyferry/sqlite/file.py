@@ -65,8 +65,8 @@ _SAME: Mapping[int, int] = {  # errors of the system that SQLite reports by thes
 
 
 FOREIGN_LOG = (
-    "if the file was replaced on purpose, as by a backup, move the log and the -shm file beside it away; otherwise put the file of "
-    "the log back; see docs/operations/ledger.md"
+    "if the file was replaced on purpose, as by a backup, move the log (-wal) and the -shm file away; otherwise restore the file "
+    "that the log belongs to; see docs/operations/ledger.md"
 )
 
 

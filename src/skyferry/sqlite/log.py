@@ -26,7 +26,7 @@ _LIMIT, _HALF = 2**31, 2**16 - 1
 
 
 class ForeignLog(sqlite3.DatabaseError):
-    """The log beside a file belongs to another one. SQLite must not open the file."""
+    """The log at the path of a file belongs to another file. SQLite must not open the file."""
 
 
 class Mark(NamedTuple):
@@ -96,7 +96,7 @@ def _follows(mark: Mark, last: Mark) -> bool:
 
 
 def _read_mark(file: Path) -> Mark | None:
-    """Return the mark of a file without its log; None if the file is missing or empty: SQLite deletes a log beside it.
+    """Return the mark of a file, without what its log has; None if the file is missing or empty: SQLite would delete its log.
 
     SQLite reads it: a descriptor that is closed would end the locks that this process has on the file. Raises sqlite3.Error.
     """

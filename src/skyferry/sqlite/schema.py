@@ -29,7 +29,7 @@ def connect(path: Path, history: SchemaHistory, **options: Any) -> sqlite3.Conne
         read_schema_version(connection, history, str(path))
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-    except BaseException:
+    except BaseException:  # an interrupt too: the caller has no connection to close
         connection.close()
         raise
     return connection

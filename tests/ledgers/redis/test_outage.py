@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from itertools import count
+from typing import TypeAlias
 
 import pytest
 from tests.ledgers.redis.places import RedisHarness, connect
@@ -14,8 +15,11 @@ from skyferry.errors import LedgerError, LedgerIncompatible
 from skyferry.ledgers.redis.ledger import RedisLedger, open_ledger
 from skyferry.model import Claim, Position, State
 from skyferry.ports import Filter, Settlement
+from skyferry.redis.client import RedisClient
 from skyferry.testing.ledger.harness import claim, dead, done, finish, settle, transfer
 from skyferry.testing.servers import RedisServer, redis
+
+OwnServer: TypeAlias = tuple[RedisLedger, RedisClient[LedgerError], list[LedgerError | None]]
 
 
 @pytest.fixture
@@ -185,29 +189,36 @@ async def test_a_wrong_password_is_named() -> None:
             assert "not this one" not in str(refused.value)
 
 
-async def test_a_full_server_and_a_replica_are_outages() -> None:
-    """The work goes on once there is room, and on a primary."""
+@pytest.fixture
+async def own() -> AsyncIterator[OwnServer]:
+    """A ledger at a server of its own, a client of that server, and the health that the ledger reports."""
     with redis() as server:
         harness = RedisHarness(server)
         heard: list[LedgerError | None] = []
         one = await open_ledger(harness.client(), "one", 30.0, heard.append)
         harness.opened.append(one)
         admin = harness.client()
-        await admin.run(lambda r: r.config_set("maxmemory", 1))
-        with pytest.raises(LedgerError, match="maxmemory"):
-            await one.claim([transfer("t")])
-        await admin.run(lambda r: r.config_set("maxmemory", 0))
-        (held,) = await claim(one, transfer("t"))
-        await admin.run(lambda r: r.replicaof("127.0.0.1", 1))
-        with pytest.raises(LedgerError, match="Name the primary"):
-            await settle(one, held, done(held))
-        with pytest.raises(LedgerError, match="Name the primary"):
-            await one.check_writable()
-        await admin.run(lambda r: r.replicaof("no", "one"))
-        assert await settle(one, held, done(held))
-        assert [error is None for error in heard] == [False, True, False, False, True]
+        yield one, admin, heard
         await admin.close()
         await harness.close()
+
+
+async def test_a_full_server_and_a_replica_are_outages(own: OwnServer) -> None:
+    """The work goes on once there is room, and on a primary."""
+    one, admin, heard = own
+    await admin.run(lambda r: r.config_set("maxmemory", 1))
+    with pytest.raises(LedgerError, match="maxmemory"):
+        await one.claim([transfer("t")])
+    await admin.run(lambda r: r.config_set("maxmemory", 0))
+    (held,) = await claim(one, transfer("t"))
+    await admin.run(lambda r: r.replicaof("127.0.0.1", 1))
+    with pytest.raises(LedgerError, match="Name the primary"):
+        await settle(one, held, done(held))
+    with pytest.raises(LedgerError, match="Name the primary"):
+        await one.check_writable()
+    await admin.run(lambda r: r.replicaof("no", "one"))
+    assert await settle(one, held, done(held))
+    assert [error is None for error in heard] == [False, True, False, False, True]
 
 
 async def test_a_demoted_server_is_left_once_its_address_leads_to_the_new_primary() -> None:
@@ -240,26 +251,19 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-async def test_a_server_that_answers_queries_alone_is_one_outage() -> None:
+async def test_a_server_that_answers_queries_alone_is_one_outage(own: OwnServer) -> None:
     """It is not restored by each count, such as those of `/ready`."""
-    with redis() as server:
-        harness = RedisHarness(server)
-        heard: list[LedgerError | None] = []
-        one = await open_ledger(harness.client(), "one", 30.0, heard.append)
-        harness.opened.append(one)
-        admin = harness.client()
-        await admin.run(lambda r: r.config_set("min-replicas-to-write", 1))
-        for _ in range(3):
-            with pytest.raises(LedgerError, match="NOREPLICAS"):
-                await one.claim([transfer("t")])
-            await one.count_transfers()
-        await admin.run(lambda r: r.config_set("min-replicas-to-write", 0))
+    one, admin, heard = own
+    await admin.run(lambda r: r.config_set("min-replicas-to-write", 1))
+    for _ in range(3):
+        with pytest.raises(LedgerError, match="NOREPLICAS"):
+            await one.claim([transfer("t")])
         await one.count_transfers()
-        assert None not in heard
-        await one.claim([transfer("t")])
-        assert [error is None for error in heard] == [False, False, False, True]
-        await admin.close()
-        await harness.close()
+    await admin.run(lambda r: r.config_set("min-replicas-to-write", 0))
+    await one.count_transfers()
+    assert None not in heard
+    await one.claim([transfer("t")])
+    assert [error is None for error in heard] == [False, False, False, True]
 
 
 async def test_settings_that_lose_confirmed_records_are_reported() -> None:

@@ -53,9 +53,7 @@ class LeasedMessage:
         default_factory=dict
     )  # of the objects of its events, by event id, if the source was asked
 
-    undone: bool = (
-        False  # a late change of this worker may have replaced or removed a newer copy: look at the destination
-    )
+    undone: bool = False  # a late change of this worker may have undone a newer copy: the destination is looked at
     both_readings: bool = False  # the likely reading of a key of it is no object: its other reading is looked at, too
 
     def reset(self) -> None:

@@ -68,7 +68,8 @@ async def settle_race(plan: CopyPlan, sent: Checksums) -> Skipped | ObjectMeta |
 def _is_proven(found: Checksums, *known: Checksums) -> bool:
     """Return True if a known digest of the bytes is among those found, and none differs.
 
-    Besides what was sent, this is what the source declares: Azure names the MD5 of a blob later, not the CRC64 of its write.
+    Known are the digests of what was sent, and those that the source declares. Azure, for one, returns the CRC64 in the answer to
+    a write, but later only the MD5.
     """
     return any(found.comparable_with(each) for each in known) and not any(found.find_conflict(each) for each in known)
 

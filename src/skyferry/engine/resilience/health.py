@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from skyferry.errors import LedgerDamaged, QueueDamaged, SkyferryError
+from skyferry.frozen import dataclass
 from skyferry.ports import Clock, Observer
 from skyferry.records import Record
 from skyferry.status import HealthCheck
 
 PARTS = ("ledger", "queue")
 LASTING = (LedgerDamaged, QueueDamaged)  # the next pages read may be intact, but the file is still damaged
-DIFFERENT = (
-    5  # failures of one outage that are reported, at most: a server that dies is refused, reset and timed out in turn
-)
+DIFFERENT = 5  # failures of one outage that are reported at most: a server that dies fails in several ways
 
 
 @dataclass(slots=True)
 class _Outage:
+    """Failures of one queue, or of the ledger, since it last worked."""
+
     error: SkyferryError  # the last one
     since: float  # monotonic seconds
     count: int = 0  # of failed uses

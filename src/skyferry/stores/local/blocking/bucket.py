@@ -73,10 +73,10 @@ class _KeyLock:
             try:
                 if not os.fstat(file).st_nlink:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            except BaseException:
-                fcntl.flock(file, fcntl.LOCK_UN)  # the file stays open
+            except BaseException:  # an interrupt too: the file stays open, and so would its lock
+                fcntl.flock(file, fcntl.LOCK_UN)
                 raise
-        except BaseException:
+        except BaseException:  # an interrupt too: the key would stay locked
             self._memory.release()
             raise
 

@@ -110,7 +110,7 @@ def open_parent(
             here = below
             if passed is not None:
                 passed.append(os.fstat(here).st_mode & PERMISSIONS)
-    except BaseException:
+    except BaseException:  # an interrupt too: the caller has no descriptor to close
         if here != root:
             os.close(here)
         raise
@@ -174,7 +174,7 @@ class ExistingFile:
             stat = os.fstat(file)
             if not S_ISREG(stat.st_mode):
                 raise ObjectNotFound("there is no regular file", where=self._where)
-        except BaseException:
+        except BaseException:  # an interrupt too: `__exit__` is not called
             os.close(file)
             raise
         return file, stat, (*passed, stat.st_mode & PERMISSIONS)

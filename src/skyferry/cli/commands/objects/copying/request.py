@@ -114,10 +114,8 @@ class SelectionOptions:
             rules = [parse_rule(text) for text in self.filters or ()]
             for file in files:
                 rules += parse_rules(list_files.read_lines("--filter-from", file), file)
-            chosen, folders = (
-                build_filter(self.include or (), self.exclude or (), rules),
-                FolderNames(self.exclude or ()),
-            )
+            chosen = build_filter(self.include or (), self.exclude or (), rules)
+            folders = FolderNames(self.exclude or ())
         except ValueError as error:
             raise ConfigError(str(error), hint="see `skyferry copy --help`") from error
         if self.files_from == "":  # as of a variable that is not set: it would select everything

@@ -64,10 +64,10 @@ async def run_copy(
                 await mirror(job, stores, progress, lambda: bool(interrupted))
     if job.destination.store.url == NOTHING:
         progress.lossy = ""  # it says nothing of the store that will be there
-    for name in [] if job.shown.quiet else job.selection.folder_names:
-        print(
-            f"--exclude {name!r} excludes nothing in the folder of this name: write '{name}/' for that", file=sys.stderr
-        )
+    if not job.shown.quiet:
+        for name in job.selection.folder_names:
+            what = f"--exclude {name!r} excludes nothing in the folder of this name: write '{name}/' for that"
+            print(what, file=sys.stderr)
     if job.shown.json:
         output.print_json({**progress.to_document(job.source.text, job.destination.text), "dry_run": job.dry_run})
     elif job.dry_run:
