@@ -38,7 +38,7 @@ drill: .venv/dev ## Break what can break in a fleet of four workers (as root: AR
 bench: .venv/dev ## Measure, one after the other
 	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m bench.$$(basename $$file .py) || exit; done
 
-bench-peers: .venv/dev ## Measure beside rclone, s5cmd, juicefs, obstore and rsync, and write tables and pictures into the docs (8 minutes)
+bench-peers: .venv/dev ## Measure beside rclone, s5cmd, juicefs, obstore and rsync, and write tables and pictures into the docs (more than ten minutes)
 	$(BIN)/python -m bench.peers --write
 	$(BIN)/python -m bench.growth --objects 1000 10000 100000 --write
 
