@@ -44,9 +44,11 @@ def item(key: str, **changes: str | None) -> str:
     return f"<Contents>{''.join(f'<{n}>{v}</{n}>' for n, v in fields.items() if v is not None)}</Contents>"
 
 
-def page(*items: str, token: str = "") -> bytes:
-    """Write a page of a listing."""
-    more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>" if token else ""
+def page(*items: str, token: str = "", truncated: str = "", count: int | str = "") -> bytes:
+    """Write a page of a listing. It is truncated if it has a token, unless `truncated` says otherwise."""
+    truncated = truncated or ("true" if token else "")
+    fields = {"KeyCount": str(count), "IsTruncated": truncated, "NextContinuationToken": token}
+    more = "".join(f"<{n}>{v}</{n}>" for n, v in fields.items() if v)
     return write_answer(200, f"<ListBucketResult>{''.join(items)}{more}</ListBucketResult>".encode())
 
 
@@ -85,6 +87,59 @@ async def test_a_listing_in_a_circle_ends(before: int, length: int) -> None:
         with pytest.raises(StoreError, match="repeats a page"):
             assert [meta.key async for meta in store.list()] == []
     assert before + length < len(seen) <= 3 * max(before, length) + length
+
+
+@SERVICES
+async def test_a_page_that_is_not_truncated_but_has_a_token_is_not_the_last_one(service: str) -> None:
+    """The objects behind it would be left out, and `copy` would say that all have arrived."""
+    pages = [
+        page(item("a"), token="one", truncated="false"),
+        page(item("b"), token="two", truncated="false"),
+        page(token="three", truncated="false", count=0),
+    ]
+    async with serve(lambda *_: pages.pop(0), service) as (store, seen):
+        assert [meta.key async for meta in store.list()] == ["a", "b"]
+    assert ["one" in seen[1], "two" in seen[2]] == [True, True]
+
+
+async def test_a_token_that_leads_to_the_same_page_is_an_error_even_if_it_is_not_truncated() -> None:
+    async with serve(lambda *_: page(item("a"), token="t", truncated="false")) as (store, _):
+        with pytest.raises(StoreError, match="repeats a page"):
+            assert [meta.key async for meta in store.list()] == []
+
+
+@SERVICES
+@pytest.mark.parametrize(("rows", "count"), [((), 1), (("a",), 2), (("a", "b"), 1000)])
+async def test_a_page_with_fewer_objects_than_it_counts_ends_the_listing(
+    service: str, rows: tuple[str, ...], count: int
+) -> None:
+    async with serve(lambda *_: page(*map(item, rows), truncated="false", count=count), service) as (store, _):
+        with pytest.raises(StoreError, match=f"has {len(rows)} of {count} objects"):
+            assert [meta.key async for meta in store.list()] == []
+
+
+@pytest.mark.parametrize("count", ["", "0", "1", "many"])
+async def test_a_page_may_count_fewer_objects_than_it_has(count: str) -> None:
+    """SeaweedFS has counted none, OpenStack Swift does not count."""
+    async with serve(lambda *_: page(item("a"), item("b"), count=count)) as (store, _):
+        assert [meta.key async for meta in store.list()] == ["a", "b"]
+
+
+async def test_empty_pages_without_an_end_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has another token, so no page is repeated. Some empty pages in succession are no fault."""
+    monkeypatch.setattr("skyferry.stores.paging.EMPTY_MAX", 6)
+    seen: list[str] = []
+
+    def answer(_: str, target: str, __: Mapping[str, str]) -> bytes:
+        seen.append(target)
+        return page(*map(item, rows.get(len(seen), ())), token=f"t{len(seen)}")
+
+    rows = {6: ("a",), 12: ("b",)}
+    async with serve(answer) as (store, _):
+        with pytest.raises(StoreError, match="6 empty pages in succession"):
+            async for _meta in store.list():
+                pass
+    assert len(seen) == 18
 
 
 UNSIZED = {

@@ -50,6 +50,14 @@ def parse_objects(listing: ElementTree.Element) -> Iterator[ObjectMeta]:
         raise StoreError("an object of the listing cannot be read", hint=OTHER_SERVER) from broken
 
 
+def check_count(listing: ElementTree.Element, found: int, where: str) -> None:
+    """Raise StoreError if the page has fewer rows than it counts. Several services count fewer than they list, or not at all."""
+    counted = listing.findtext("{*}KeyCount", "")
+    if counted.isdecimal() and found < int(counted):
+        hint = "check whether a proxy or the service itself drops objects"
+        raise StoreError(f"a page of the listing has {found} of {counted} objects", where=where, hint=hint)
+
+
 def key_decoder(listing: ElementTree.Element) -> Callable[[str], str]:
     """Return a function that decodes the keys of a page. Some services ignore the requested encoding (a plus is a space).
 
@@ -62,10 +70,21 @@ def key_decoder(listing: ElementTree.Element) -> Callable[[str], str]:
 _unquote = partial(unquote_plus, errors="surrogateescape")
 
 
+def next_token(listing: ElementTree.Element, found: int, where: str) -> str:
+    """Return the token of the page after this one of `found` objects; "" after the last page.
+
+    A page with a token is the last one only if it says so and is empty: some services return both a token and "not truncated".
+    Which of them is wrong is known from the next page. No object is left out, and a listing that begins again is an error.
+    """
+    if listing.findtext("{*}IsTruncated", "").lower() == "false" and found:
+        return listing.findtext("{*}NextContinuationToken", "")
+    return next_marker(listing, "NextContinuationToken", where)
+
+
 def next_marker(listing: ElementTree.Element, element: str, where: str) -> str:
     """Return the marker of the next page, from `element` of this page; "" after the last page.
 
-    A page without IsTruncated is not the last one if it has a marker.
+    A page without IsTruncated is not the last one if it has a marker. A last page of uploads may have one.
     """
     truncated, marker = listing.findtext("{*}IsTruncated", "").lower(), listing.findtext(f"{{*}}{element}", "")
     if truncated == "false":

@@ -30,7 +30,7 @@ from skyferry.stores.s3.copy import S3Copies
 from skyferry.stores.s3.delete import delete_kept
 from skyferry.stores.s3.errors import InvalidArgument, name_storage_class
 from skyferry.stores.s3.inspection import inspect
-from skyferry.stores.s3.listing import next_marker, parse_listing, parse_objects
+from skyferry.stores.s3.listing import check_count, next_token, parse_listing, parse_objects
 from skyferry.stores.s3.metadata import (
     CHECKSUMS,
     S3Version,
@@ -170,12 +170,13 @@ class S3Store:
         while more:
             page = parse_listing((await self._client.send("GET", query={k: v for k, v in query.items() if v})).body)
             objects = [*parse_objects(page)]
+            check_count(page, len(objects), self.name)
             for found in objects:
                 if not found.key.startswith(prefix):
                     raise outside(found.key, prefix, self.name)
             yield [found for found in objects if found.key > after] if after else objects
             first = objects[0].key if objects else ""
-            token = pages.turn(next_marker(page, "NextContinuationToken", self.name), first)
+            token = pages.turn(next_token(page, len(objects), self.name), first)
             query["continuation-token"], more = token, bool(token)
 
     async def inspect(self) -> BucketFacts:
