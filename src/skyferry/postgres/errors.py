@@ -92,7 +92,7 @@ _POOLER_HAS_NONE = ("query_wait_timeout", "server_login_retry", "max_client_conn
 def translate_error(error: Exception, kind: type[E], where: str, server: str) -> E:
     """Return the error for an exception of FAILURES. `server`: its hosts, for people."""
     said, hint = _translate(error, server)
-    return kind(said, where=where, hint=hint, transient=_is_transient(error))
+    return kind(said, where=where, hint=hint, transient=is_transient(error))
 
 
 def choose_failure(failures: Sequence[BaseException]) -> BaseException:
@@ -101,7 +101,7 @@ def choose_failure(failures: Sequence[BaseException]) -> BaseException:
 
 
 def _rank_failure(error: BaseException) -> int:
-    if not isinstance(error, FAILURES) or not _is_transient(error):
+    if not isinstance(error, FAILURES) or not is_transient(error):
         return 0
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return 2
@@ -109,7 +109,8 @@ def _rank_failure(error: BaseException) -> int:
     return 1 if is_answer else 3
 
 
-def _is_transient(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
+    """Return True if waiting may heal what caused an exception of FAILURES."""
     if isinstance(error, asyncpg.PostgresError):
         return _find_state(error).startswith(_TRANSIENT)
     return not isinstance(error, ssl.SSLError | asyncpg.exceptions.ClientConfigurationError) and "SSL" not in str(error)

@@ -78,7 +78,7 @@ class PostgresPool(Generic[E]):
         self._name, self._options, self._password, self._kind = name, options, password, kind
         self._opening = asyncio.Lock()
         self._pool: Any = None
-        self._finder = PrimaryFinder(options.address.server.hosts)
+        self._finder = PrimaryFinder(options.address.server.hosts, self._leave_server)
         self._apart: WeakSet[Connection] = WeakSet()  # connections that the callers close
         self.closed = False
 
@@ -112,6 +112,7 @@ class PostgresPool(Generic[E]):
     async def close(self) -> None:
         """Close all connections. Idempotent."""
         self.closed = True
+        await self._finder.close()
         pool, self._pool = self._pool, None
         if pool is not None:
             with suppress(*FAILURES):
