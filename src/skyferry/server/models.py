@@ -238,6 +238,7 @@ class WorkerView(BaseModel):
     holds: int = Field(description="The number of transfers that it has claimed.")
     keys: list[KeyView] = Field(description="The destination keys of some of them; at most 10.")
     roles: list[str] = Field(description="The work that it does for all workers.")
+    role_ages: dict[str, float] = Field(description="For each of these roles, the seconds since it got the role.")
 
     @classmethod
     def from_entry(cls, entry: WorkerEntry) -> WorkerView:
@@ -253,7 +254,8 @@ class WorkerView(BaseModel):
             heartbeat_age=entry.silence,
             holds=last.holds,
             keys=[KeyView(store=store, key=key) for store, key in last.keys],
-            roles=list(entry.roles),
+            roles=[role.name for role in entry.roles],
+            role_ages={role.name: role.age for role in entry.roles},
         )
 
 

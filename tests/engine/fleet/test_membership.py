@@ -182,9 +182,9 @@ async def test_sources_are_waived_by_a_process_that_ends_when_idle(
         await clock.advance(EVERY)
         assert (one.begun, two.begun) == (1, 1)
         assert other.is_held
-        assert {entry.id: entry.roles for entry in (await one.ledger.list_workers()).items} == {
-            "one": ("scan",),
-            "two": ("gauges",),
+        assert {role.name: entry.id for entry in (await one.ledger.list_workers()).items for role in entry.roles} == {
+            "scan": "one",
+            "gauges": "two",
         }
 
 

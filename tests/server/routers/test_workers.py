@@ -16,7 +16,7 @@ BEAT = Heartbeat("host", "1.2.3", "eu-west-1", 12.5, WorkerState.DRAINING, 2, ((
 
 @pytest.fixture
 async def fleet(service: Service) -> None:
-    for name in ("b", "a", "c"):
+    for name in ("b", "a", "c"):  # the first one gets the role
         ledger = MemoryLedger(name, SystemClock(), state=service.ledger._state)
         await ledger.heartbeat(BEAT, ["deletes"])
 
@@ -25,6 +25,7 @@ async def test_one_worker_is_returned_completely(client: httpx.AsyncClient, flee
     (_, item, _) = (await client.get("/v1/workers")).json()["items"]
     assert 12.5 <= item.pop("age") < 60
     assert 0 <= item.pop("heartbeat_age") < 30
+    assert 0 <= item.pop("role_ages")["deletes"] < 30
     assert item == {
         "id": "b",
         "host": "host",

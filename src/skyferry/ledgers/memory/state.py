@@ -94,6 +94,7 @@ class MemoryRole:
     """The lease on a role."""
 
     holder: str
+    since: float
     until: float
 
 

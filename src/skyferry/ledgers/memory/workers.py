@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from skyferry.ledgers.memory.state import LedgerPart, MemoryRole, MemoryWorker
-from skyferry.ports import Heartbeat, Page, WorkerEntry, WorkerState
+from skyferry.ports import Heartbeat, HeldRole, Page, WorkerEntry, WorkerState
 
 
 class MemoryWorkers(LedgerPart):
@@ -28,7 +28,8 @@ class MemoryWorkers(LedgerPart):
         }
         for name in wanted:
             if (role := state.roles.get(name)) is None or role.holder == me:
-                state.roles[name] = MemoryRole(me, until)
+                since = role.since if role and role.until > now else now
+                state.roles[name] = MemoryRole(me, since, until)
         return sorted(name for name, role in state.roles.items() if role.holder == me)
 
     async def list_workers(self, cursor: str = "", limit: int = 100) -> Page[WorkerEntry]:
@@ -50,6 +51,7 @@ class MemoryWorkers(LedgerPart):
         return {name: role for name, role in self._state.roles.items() if role.until > now}
 
     def _view(self, owner: str) -> WorkerEntry:
-        worker = self._state.workers[owner]
-        roles = tuple(sorted(name for name, role in self._find_leased().items() if role.holder == owner))
-        return WorkerEntry(owner, worker.last, self._clock.time() - worker.at, roles)
+        now, worker = self._clock.time(), self._state.workers[owner]
+        held = [(name, role) for name, role in sorted(self._find_leased().items()) if role.holder == owner]
+        roles = tuple(HeldRole(name, now - role.since) for name, role in held)
+        return WorkerEntry(owner, worker.last, now - worker.at, roles)

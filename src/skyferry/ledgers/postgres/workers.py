@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.postgres.database import LedgerDatabase
-from skyferry.ports import Heartbeat, Page, WorkerEntry, WorkerState
+from skyferry.ports import Heartbeat, HeldRole, Page, WorkerEntry, WorkerState
 from skyferry.sql import load_statements
 
 SQL = load_statements(__package__, "workers.sql")
@@ -26,11 +26,17 @@ class PostgresWorkers:
     async def list_workers(self, cursor: str = "", limit: int = 100) -> Page[WorkerEntry]:
         rows = await self._db.read(lambda db: db.fetch(SQL["list_workers"], cursor, limit + 1))
         entries = [
-            WorkerEntry(name, codec.unpack_heartbeat(text), codec.to_seconds(silence), tuple(roles))
-            for name, text, silence, roles in rows[:limit]
+            WorkerEntry(
+                name, codec.unpack_heartbeat(text), codec.to_seconds(silence), _pair_roles(names or (), ages or ())
+            )
+            for name, text, silence, names, ages in rows[:limit]
         ]
         return Page(entries, entries[-1].id if len(rows) > limit else "")
 
     async def count_workers(self) -> dict[WorkerState, int]:
         counts = dict(map(tuple, await self._db.read(lambda db: db.fetch(SQL["count_workers"]))))
         return {state: counts.get(state, 0) for state in WorkerState}
+
+
+def _pair_roles(names: Sequence[str], ages: Sequence[int]) -> tuple[HeldRole, ...]:
+    return tuple(HeldRole(name, codec.to_seconds(age)) for name, age in zip(names, ages, strict=True))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.redis.database import RedisDatabase
 from skyferry.ledgers.redis.records import decode_key, encode_key
-from skyferry.ports import Heartbeat, Page, WorkerEntry, WorkerState
+from skyferry.ports import Heartbeat, HeldRole, Page, WorkerEntry, WorkerState
 
 
 class RedisWorkers:
@@ -26,16 +27,17 @@ class RedisWorkers:
 
     async def list_workers(self, cursor: str = "", limit: int = 100) -> Page[WorkerEntry]:
         present, held = await self._db.run("workers.list")
-        roles: dict[bytes, list[str]] = {}
-        for name, holder in held:
-            roles.setdefault(holder, []).append(decode_key(name))
+        roles: dict[bytes, list[HeldRole]] = {}
+        for name, age, holder in held:
+            roles.setdefault(holder, []).append(HeldRole(decode_key(name), codec.to_seconds(age)))
         by_name: dict[str, Any] = {decode_key(row[0]): row for row in present}
         left = sorted(name for name in by_name if name > cursor)
         page = []
         for name in left[:limit]:
             packed, silence, _, text = by_name[name]
             last = codec.unpack_heartbeat(text.decode())
-            page.append(WorkerEntry(name, last, codec.to_seconds(silence), tuple(sorted(roles.get(packed, ())))))
+            own = sorted(roles.get(packed, ()), key=attrgetter("name"))
+            page.append(WorkerEntry(name, last, codec.to_seconds(silence), tuple(own)))
         return Page(page, left[limit - 1] if len(left) > limit else "")
 
     async def count_workers(self) -> dict[WorkerState, int]:

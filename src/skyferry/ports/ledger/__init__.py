@@ -58,7 +58,7 @@ from skyferry.ports.ledger.placements import Placements
 from skyferry.ports.ledger.refusals import Refusal, RefusalLog
 from skyferry.ports.ledger.transfers import TransferRow, Transfers
 from skyferry.ports.ledger.uploads import UploadLog
-from skyferry.ports.ledger.workers import Heartbeat, WorkerEntry, Workers, WorkerState
+from skyferry.ports.ledger.workers import Heartbeat, HeldRole, WorkerEntry, Workers, WorkerState
 
 __all__ = [
     "Backup",
@@ -74,6 +74,7 @@ __all__ = [
     "HeldDelete",
     "HeldDeletes",
     "HeldFilter",
+    "HeldRole",
     "Housekeeping",
     "Ledger",
     "LedgerMaintenance",

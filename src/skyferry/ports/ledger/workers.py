@@ -35,13 +35,21 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldRole:
+    """A role that a worker has."""
+
+    name: str
+    age: float  # seconds since the worker got it, by the ledger's clock
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerEntry:
     """A worker, as it is listed."""
 
     id: str  # its name in leases: `Claims.owner`
     last: Heartbeat
     silence: float  # seconds since that heartbeat, by the ledger's clock
-    roles: tuple[str, ...]  # sorted
+    roles: tuple[HeldRole, ...]  # by name
 
     @property
     def age(self) -> float:
@@ -65,9 +73,9 @@ class Workers(Protocol):
     async def heartbeat(self, last: Heartbeat, wanted: Sequence[str]) -> list[str]:
         """Record that this worker lives. Return the roles that it has now, sorted; all are among `wanted`.
 
-        It gets each wanted role that it has already, whose lease has ended, or that no worker has. A role that it has but does
-        not want becomes free at once. Roles and workers whose lease has ended MAY be forgotten. Cheap: one step, whatever the
-        number of workers, and no row that another worker's heartbeat changes.
+        It gets each wanted role that it has already, whose lease has ended, or that no worker has. The age of a role begins anew
+        if its lease had ended. A role that it has but does not want becomes free at once. Roles and workers whose lease has ended
+        MAY be forgotten. Cheap: one step, whatever the number of workers, and no row that another worker's heartbeat changes.
         """
 
     async def list_workers(self, cursor: str = "", limit: int = 100) -> Page[WorkerEntry]:

@@ -23,7 +23,12 @@ async def list_ids(ledger: Ledger) -> list[str]:
 
 async def find_holders(ledger: Ledger) -> dict[str, str]:
     """Return the holder of each role."""
-    return {role: entry.id for entry in (await ledger.list_workers()).items for role in entry.roles}
+    return {role.name: entry.id for entry in (await ledger.list_workers()).items for role in entry.roles}
+
+
+async def find_ages(ledger: Ledger) -> dict[str, float]:
+    """Return the age of each role, in seconds."""
+    return {role.name: role.age for entry in (await ledger.list_workers()).items for role in entry.roles}
 
 
 class WorkerCases(LedgerCases):
@@ -38,8 +43,10 @@ class WorkerCases(LedgerCases):
         """With its roles, for every process."""
         assert await one.heartbeat(BEAT, ["b", "a"]) == ["a", "b"]
         (entry,) = (await two.list_workers()).items
-        assert entry == WorkerEntry("one", BEAT, entry.silence, ("a", "b"))
+        assert entry == WorkerEntry("one", BEAT, entry.silence, entry.roles)
         assert 0 <= entry.silence < MARGIN
+        assert [role.name for role in entry.roles] == ["a", "b"]
+        assert all(0 <= role.age < MARGIN for role in entry.roles)
 
     async def test_the_last_heartbeat_counts(self, one: Ledger, harness: LedgerHarness) -> None:
         """Ages grow by the ledger's clock."""
@@ -52,7 +59,7 @@ class WorkerCases(LedgerCases):
         assert entry.last == later
         assert entry.silence == pytest.approx(5.0, abs=MARGIN)
         assert entry.age == pytest.approx(BEAT.age + SOON + 5.0, abs=MARGIN)
-        assert entry.roles == ("a",)
+        assert [role.name for role in entry.roles] == ["a"]
 
     async def test_workers_are_counted_by_state(self, one: Ledger, two: Ledger) -> None:
         """Every state has a number."""
@@ -105,6 +112,19 @@ class WorkerCases(LedgerCases):
         await one.heartbeat(BEAT, ["a"])
         await harness.pass_time(3 * LEASE)
         assert await one.heartbeat(BEAT, ["a"]) == ["a"]
+
+    async def test_a_role_has_an_age(self, one: Ledger, two: Ledger, harness: LedgerHarness) -> None:
+        """From the heartbeat that granted it, by the ledger's clock. It begins anew after the end of the lease."""
+        await one.heartbeat(BEAT, ["a"])
+        await harness.pass_time(SOON)
+        await one.heartbeat(BEAT, ["a", "b"])
+        await harness.pass_time(SOON)
+        assert await find_ages(two) == pytest.approx({"a": 2 * SOON, "b": SOON}, abs=MARGIN)
+        await harness.pass_time(LEASE)
+        await one.heartbeat(BEAT, ["a"])
+        await two.heartbeat(BEAT, ["b"])
+        await harness.pass_time(SOON)
+        assert await find_ages(one) == pytest.approx({"a": SOON, "b": SOON}, abs=MARGIN)
 
     async def test_a_role_that_is_no_longer_wanted_is_free_at_once(self, one: Ledger, two: Ledger) -> None:
         """The others stay."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -14,11 +15,12 @@ from skyferry.cli.render import output
 if TYPE_CHECKING:
     from skyferry.server.models import WorkerPage, WorkerView
 
-COLUMNS = ("state", "host", "version", "region", "age", "heartbeat", "holds", "roles", "id")
+COLUMNS = ("state", "host", "version", "region", "age", "heartbeat", "holds", "id")
+ROLE_COLUMNS = ("role", "age", "host", "id")
 
 
 def workers(*, url: Url = "", paging: PageOptions, at: ConfigOptions, json: Json = False) -> None:
-    """List the workers that use the ledger, by id, with the work that each does for all (its roles).
+    """List the workers that use the ledger, by id, and the work that each does for all (its roles), since when.
 
     A worker sends a heartbeat every 3 seconds. It is listed until `ledger.lease` seconds after the last one; a worker that ends
     normally leaves at once. Commands that only read the ledger are no workers.
@@ -30,6 +32,7 @@ def workers(*, url: Url = "", paging: PageOptions, at: ConfigOptions, json: Json
         output.print_model(page)
     elif page.items:
         output.print_table(COLUMNS, (_format_row(worker) for worker in page.items))
+        _print_roles(page.items)
         if page.cursor:
             output.print_lines(f"next page: --cursor {page.cursor}")
     else:
@@ -53,7 +56,24 @@ def _ask_service(url: str, paging: PageOptions, at: ConfigOptions) -> WorkerPage
 
 def _format_row(worker: WorkerView) -> tuple[str, ...]:
     age, silence = output.format_duration(worker.age), output.format_duration(worker.heartbeat_age)
-    roles = ", ".join(worker.roles)
     return (
-        worker.state, worker.host, worker.version, worker.region, age, f"{silence} ago", f"{worker.holds:,}", roles, worker.id
-    )  # fmt: skip
+        worker.state,
+        worker.host,
+        worker.version,
+        worker.region,
+        age,
+        f"{silence} ago",
+        f"{worker.holds:,}",
+        worker.id,
+    )
+
+
+def _print_roles(workers: Sequence[WorkerView]) -> None:
+    held = [
+        (role, output.format_duration(age), worker.host, worker.id)
+        for worker in workers
+        for role, age in worker.role_ages.items()
+    ]
+    if held:
+        output.print_lines("")
+        output.print_table(ROLE_COLUMNS, sorted(held))

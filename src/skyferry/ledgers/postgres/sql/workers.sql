@@ -22,7 +22,7 @@ WITH recorded AS (
     INSERT INTO @schema.roles (name, holder, since, until)
     SELECT w.name, $1, @schema.ledger_now(), @schema.ledger_now() + $2 FROM unnest($5::text[]) WITH ORDINALITY AS w (name, n) ORDER BY w.n
     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until,
-        since = CASE WHEN roles.holder = excluded.holder THEN roles.since ELSE excluded.since END
+        since = CASE WHEN roles.holder = excluded.holder AND roles.until > @schema.ledger_now() THEN roles.since ELSE excluded.since END
     WHERE roles.holder = excluded.holder OR roles.until <= @schema.ledger_now()
     RETURNING name
 )
@@ -33,9 +33,12 @@ WITH left_over AS (DELETE FROM @schema.roles WHERE holder = $1) DELETE FROM @sch
 
 -- name: list_workers
 -- $1 after, $2 limit
-SELECT w.name, w.heartbeat, @schema.ledger_now() - w.at, ARRAY(
-    SELECT r.name FROM @schema.roles AS r WHERE r.holder = w.name AND r.until > @schema.ledger_now() ORDER BY r.name
-) FROM @schema.workers AS w WHERE w.until > @schema.ledger_now() AND w.name > $1 ORDER BY w.name LIMIT $2
+SELECT w.name, w.heartbeat, @schema.ledger_now() - w.at, h.names, h.ages
+FROM @schema.workers AS w LEFT JOIN LATERAL (
+    SELECT array_agg(r.name ORDER BY r.name) AS names, array_agg(@schema.ledger_now() - r.since ORDER BY r.name) AS ages
+    FROM @schema.roles AS r WHERE r.holder = w.name AND r.until > @schema.ledger_now()
+) AS h ON true
+WHERE w.until > @schema.ledger_now() AND w.name > $1 ORDER BY w.name LIMIT $2
 
 -- name: count_workers
 SELECT state, count(*) FROM @schema.workers WHERE until > @schema.ledger_now() GROUP BY state

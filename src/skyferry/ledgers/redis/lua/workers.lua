@@ -9,12 +9,12 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', workers_until, '-inf', now, 'L
 end
 redis.call('HSET', workers, me, struct.pack('<ddI2c0I4c0', now, till, #ARGV[3], ARGV[3], #ARGV[4], ARGV[4]))
 redis.call('ZADD', workers_until, till, me)
-for n = 5, #ARGV do wanted[ARGV[n]] = true end
+for n = 5, #ARGV do wanted[ARGV[n]] = now end
 local known = redis.call('HGETALL', roles)
 for n = 1, #known, 2 do
     local since, ends, holder = struct.unpack('<ddI4c0', known[n + 1])
     if holder == me and wanted[known[n]] then
-        wanted[known[n]] = since
+        wanted[known[n]] = ends > now and since or now
     elseif holder == me or ends <= now then
         redis.call('HDEL', roles, known[n])
     else
@@ -22,13 +22,13 @@ for n = 1, #known, 2 do
     end
 end
 for role, since in pairs(wanted) do
-    redis.call('HSET', roles, role, struct.pack('<ddI4c0', since == true and now or since, till, #me, me))
+    redis.call('HSET', roles, role, struct.pack('<ddI4c0', since, till, #me, me))
     push(answer, role)
 end
 return answer
 
 -- name: list
--- Returns {{worker, silence, state, heartbeat}, ...}, {{role, holder}, ...}: those whose lease has not ended
+-- Returns {{worker, silence, state, heartbeat}, ...}, {{role, age, holder}, ...}: those whose lease has not ended
 local present, held_roles = {}, {}
 local known = redis.call('HGETALL', workers)
 for n = 1, #known, 2 do
@@ -37,8 +37,8 @@ for n = 1, #known, 2 do
 end
 known = redis.call('HGETALL', roles)
 for n = 1, #known, 2 do
-    local _, till, holder = struct.unpack('<ddI4c0', known[n + 1])
-    if till > now then push(held_roles, {known[n], holder}) end
+    local since, till, holder = struct.unpack('<ddI4c0', known[n + 1])
+    if till > now then push(held_roles, {known[n], now - since, holder}) end
 end
 return {present, held_roles}
 

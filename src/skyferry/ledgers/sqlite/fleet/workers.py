@@ -11,7 +11,7 @@ import orjson
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import pack_json
 from skyferry.ledgers.sqlite.claims import SqliteClaims
-from skyferry.ports import Heartbeat, Page, WorkerEntry, WorkerState
+from skyferry.ports import Heartbeat, HeldRole, Page, WorkerEntry, WorkerState
 from skyferry.sql import load_statements
 
 SQL = load_statements("skyferry.ledgers.sqlite", "workers.sql")
@@ -50,7 +50,7 @@ class SqliteWorkers(SqliteClaims):
         now = rules.to_ticks(self._clock.time())
         rows = await self._query("list_workers", now=now, after=cursor, limit=limit + 1)
         entries = [
-            WorkerEntry(name, codec.unpack_heartbeat(text), codec.to_seconds(now - at), tuple(roles))
+            WorkerEntry(name, codec.unpack_heartbeat(text), codec.to_seconds(now - at), _list_roles(roles))
             for name, text, at, roles in rows[:limit]
         ]
         return Page(entries, entries[-1].id if len(rows) > limit else "")
@@ -62,3 +62,7 @@ class SqliteWorkers(SqliteClaims):
     async def _query(self, name: str, **values: object) -> Any:
         """Return the result of a query, which is one JSON value."""
         return orjson.loads(await self._file.read(lambda db: db.execute(SQL[name], values).fetchone()[0]))
+
+
+def _list_roles(rows: Sequence[tuple[str, int]]) -> tuple[HeldRole, ...]:
+    return tuple(HeldRole(name, codec.to_seconds(age)) for name, age in rows)

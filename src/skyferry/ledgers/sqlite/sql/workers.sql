@@ -12,7 +12,8 @@ DELETE FROM roles WHERE CASE WHEN holder = :owner THEN name NOT IN (SELECT value
 
 -- name: take_roles
 INSERT INTO roles (name, holder, since, until) SELECT value, :owner, :now, :until FROM json_each(:wanted) WHERE true
-ON CONFLICT (name) DO UPDATE SET until = excluded.until WHERE roles.holder = excluded.holder
+ON CONFLICT (name) DO UPDATE SET until = excluded.until, since = CASE WHEN roles.until > :now THEN roles.since ELSE :now END
+WHERE roles.holder = excluded.holder
 
 -- name: roles_of
 SELECT json_group_array(name) FROM (SELECT name FROM roles WHERE holder = :owner ORDER BY name)
@@ -20,8 +21,9 @@ SELECT json_group_array(name) FROM (SELECT name FROM roles WHERE holder = :owner
 -- name: list_workers
 SELECT json_group_array(json_array(name, heartbeat, at, json(roles))) FROM (
     SELECT name, heartbeat, at, (
-        SELECT json_group_array(role) FROM (
-            SELECT roles.name AS role FROM roles WHERE holder = workers.name AND roles.until > :now ORDER BY roles.name
+        SELECT json_group_array(json_array(role, age)) FROM (
+            SELECT roles.name AS role, :now - since AS age FROM roles
+            WHERE holder = workers.name AND roles.until > :now ORDER BY roles.name
         )
     ) AS roles FROM workers WHERE until > :now AND name > :after ORDER BY name LIMIT :limit
 )
