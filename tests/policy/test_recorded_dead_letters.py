@@ -59,8 +59,8 @@ async def story(folder: Path, there: Settings) -> None:
     await run(there)
     await dead.depth()
     await dead.sends()  # type: ignore[attr-defined]  # those of the clouds all have it
-    left = await redrive_from_queue(ConfigOptions(folder / "skyferry.yaml"), Filter(reason="other"), None, 10)
-    taken = await redrive_from_queue(ConfigOptions(folder / "skyferry.yaml"), Filter(), None, 10)
+    left, _ = await redrive_from_queue(ConfigOptions(folder / "skyferry.yaml"), Filter(reason="other"), None, 10)
+    taken, _ = await redrive_from_queue(ConfigOptions(folder / "skyferry.yaml"), Filter(), None, 10)
     assert (left.left, taken.redriven) == (1, 1)
     for each in (events, dead):
         await each.close()
@@ -90,7 +90,8 @@ async def test_a_letter_that_the_ledger_does_not_know_is_sent_to_its_queue(
     await run(there)
     (tmp_path / "ledger.db").unlink()
     aws.exchanges.clear()
-    assert (await redrive_from_queue(ConfigOptions(tmp_path / "skyferry.yaml"), Filter(), None, 10)).sent == 1
+    counts, _ = await redrive_from_queue(ConfigOptions(tmp_path / "skyferry.yaml"), Filter(), None, 10)
+    assert counts.sent == 1
     asked = amazon.asked("READER")
     assert "sqs:SendMessage" in {ask.action for ask in asked}
     for submit in (True, False):

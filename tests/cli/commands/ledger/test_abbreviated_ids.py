@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.cli.conftest import DEAD, DONE, MALFORMED
+
+from skyferry.engine.dead_letters import redrive
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -17,6 +21,20 @@ def test_a_unique_beginning_names_the_item(filled: Cli) -> None:
     assert filled("dead-letters", "discard", "--yes", MALFORMED).out == "1 dead letter discarded\n"
     assert DEAD in filled("dead-letters", "show", DEAD[:30]).out
     assert filled("dead-letters", "redrive", DEAD[:5]).out == "1 dead letter redriven\n"
+
+
+def test_a_beginning_names_a_message_of_the_dead_letter_queue(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger completes it."""
+    monkeypatch.setattr(redrive, "WAIT", 0.0)
+    Path("skyferry.yaml").write_text(
+        "stores: {source: {url: file://source, watch: false}}\ndead_letters: {url: sqlite://dead.db}\n"
+    )
+    options = ("--config", "skyferry.yaml")
+    filled("run", "--until-idle", "--no-live", "--listen", "127.0.0.1:0", *options)
+    filled("dead-letters", "discard", MALFORMED, "--yes", *options)
+    assert filled("dead-letters", "redrive", "--from-queue", DEAD[:5], *options).out.startswith(
+        "1 dead letter redriven"
+    )
 
 
 def test_an_ambiguous_beginning_lists_the_candidates(filled: Cli) -> None:

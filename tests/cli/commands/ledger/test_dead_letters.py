@@ -114,6 +114,20 @@ def test_letters_of_before_are_sent_on_and_come_back_from_the_queue(
     assert filled(*command).out == "0 dead letters redriven, 0 stale, 0 left in the queue\n"
 
 
+def test_ids_that_are_not_in_the_queue_are_named(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are redriven."""
+    monkeypatch.setattr(redrive, "WAIT", 0.0)
+    sent_on(filled)
+    command = ("dead-letters", "redrive", "--from-queue", "--config", "skyferry.yaml")
+    lost = "f" * 32
+    found = filled(*command, DEAD, lost)
+    assert found.code == 1
+    assert found.out == "1 dead letter redriven, 0 stale, 1 left in the queue\n"
+    assert f"{lost}: 1 dead letter is not in what was read of the queue" in found.err
+    found = filled(*command, DEAD, lost)
+    assert f"{DEAD}, {lost}: 2 dead letters are not" in found.err
+
+
 def test_a_letter_delivered_twice_is_redriven_once(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator was faster."""
     monkeypatch.setattr(redrive, "WAIT", 0.0)

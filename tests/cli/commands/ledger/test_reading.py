@@ -151,6 +151,20 @@ def test_explain_tries_the_routes_for_what_it_has_never_seen(filled: Cli, text: 
 
 
 @pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("s3://photos/raw/a.txt", "check that its source publishes events"),
+        ("s3://photos/x.txt", "no route takes it: correct a route if it is to be copied"),
+        ("s3://photo/raw/a.txt", "add a store with this bucket, or correct the URL"),
+    ],
+)
+def test_the_hint_fits_the_answers_of_the_routes(filled: Cli, text: str, hint: str) -> None:
+    """The source is not suspected of what every route rejects."""
+    Path("skyferry.yaml").write_text(ROUTES)
+    assert filled("explain", text, "--config", "skyferry.yaml").err.endswith(f"({hint})\n")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "file://source/report.csv",

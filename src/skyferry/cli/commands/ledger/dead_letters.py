@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from skyferry.cli.arguments.options import ConfigOptions, Json, PageOptions
 from skyferry.cli.commands.ledger.selection import (
-    PAGE,
     Ids,
     TransferOptions,
-    complete_ids,
+    complete_letters,
     find_missing,
     query_ledger,
     read_ledger,
@@ -86,7 +84,7 @@ def show(
     """
 
     async def ask(ledger: DeadLetters) -> DeadLetter:
-        ids = await _complete_letters(ledger, [letter_id])
+        ids = await complete_letters(ledger, [letter_id])
         if (found := await ledger.get_dead_letter(*ids)) is None:
             raise NotFound(
                 "the dead letter does not exist",
@@ -126,7 +124,7 @@ def redrive(
 
     JSON: `count`; with --from-queue also `redriven` (by the ledger), `sent` (to their queue), `stale` (copies of letters that
     were redriven before, removed) and `left` (in the dead-letter queue). Exit code 1 if there were none, or if one
-    of the IDs does not exist.
+    of the IDs does not exist or is not in the queue.
     """
     if from_queue:
         from skyferry.cli.commands.ledger.from_queue import redrive_from_queue
@@ -134,7 +132,7 @@ def redrive(
         if options.prefix:
             raise click.BadParameter("--prefix cannot be used with --from-queue: destination keys are unknown there")
         narrowed = options.select(None, reason, until=options.until or "0s")
-        _report_redrive(asyncio.run(redrive_from_queue(at, narrowed, ids, limit)), json)
+        _report_redrive(*asyncio.run(redrive_from_queue(at, narrowed, ids, limit)), json)
         return
     where = options.select(None, reason)
     require_selection(ids, all_, where != Filter())
@@ -166,21 +164,14 @@ def discard(
     report_count(count, "dead letter", "discarded", json, "dead-letters list", missing)
 
 
-async def _complete_letters(ledger: DeadLetters, ids: Sequence[str] | None) -> list[str]:
-    def load(cursor: str) -> Awaitable[Page[DeadLetter]]:
-        return ledger.list_dead_letters(Filter(), cursor, PAGE)
-
-    return await complete_ids(ids, load, attrgetter("id")) or []
-
-
 async def _redrive(ledger: DeadLetters, where: Filter, given: Sequence[str] | None) -> tuple[int, list[str]]:
-    ids = await _complete_letters(ledger, given)
+    ids = await complete_letters(ledger, given)
     missing = await _find_missing(ledger, given, ids)
     return await ledger.redrive(where, ids or None), missing
 
 
 async def _discard(ledger: DeadLetters, where: Filter, given: Sequence[str] | None) -> tuple[int, list[str]]:
-    ids = await _complete_letters(ledger, given)
+    ids = await complete_letters(ledger, given)
     missing = await _find_missing(ledger, given, ids)
     return await ledger.discard(where, ids or None), missing
 
@@ -190,13 +181,20 @@ async def _find_missing(ledger: DeadLetters, given: Sequence[str] | None, ids: S
     return find_missing(given, ids, known)
 
 
-def _report_redrive(found: RedriveCounts, json: bool) -> None:
+def _report_redrive(found: RedriveCounts, missing: Sequence[str], json: bool) -> None:
     number = found.redriven + found.sent
     if json:
         output.print_json({"count": number, **asdict(found)})
     else:
         output.print_lines(
             f"{output.format_count(number, 'dead letter')} redriven, {found.stale} stale, {found.left} left in the queue"
+        )
+    if missing:
+        words = "is not" if len(missing) == 1 else "are not"
+        raise NotFound(
+            f"{output.format_count(len(missing), 'dead letter')} {words} in what was read of the queue",
+            where=", ".join(missing),
+            hint=f"`{format_command('dead-letters list')}` shows the ids; --limit reads more",
         )
     if not number:
         raise NotFound("no dead letter in the queue is selected", hint="`skyferry status` shows what there is")

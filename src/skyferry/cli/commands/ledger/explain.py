@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import click
@@ -54,8 +54,7 @@ def explain(
         unknown, history = error, ObjectHistory()
     if not history.known:
         history = ObjectHistory(answers=list(_try_routes(wanted, settings)))
-        hint = "check that its source publishes events"
-        unknown = unknown or NotFound("the ledger does not know this object", where=key, hint=hint)
+        unknown = unknown or NotFound("the ledger does not know this object", where=key, hint=_advise(history.answers))
     if json:
         from skyferry.cli.render.history_json import HistoryView
 
@@ -147,6 +146,15 @@ def _try_routes(wanted: list[ObjectCandidate], settings: Settings) -> Iterator[R
         found += [*taken, *rejected] if why.known else [unknown]
     meant = [each for each in found if each.to or each.route]
     yield from dict.fromkeys(meant or found)
+
+
+def _advise(answers: Sequence[RouteAnswer]) -> str:
+    """Return what to do about an object that the ledger does not know."""
+    if not answers or any(answer.to for answer in answers):
+        return "check that its source publishes events"
+    if any(answer.route for answer in answers):
+        return "no route takes it: correct a route if it is to be copied"
+    return "add a store with this bucket, or correct the URL"
 
 
 def _print_history(history: ObjectHistory) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigOptions
+from skyferry.cli.commands.ledger.selection import complete_letters, find_missing
 from skyferry.errors import ConfigError
 from skyferry.ports import Filter, Message, Outgoing, letter_attributes
 from skyferry.ports.ledger.dead_letters import parse_source_key
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 
 
 async def redrive_from_queue(
-    at: ConfigOptions, where: Filter, ids: Collection[str] | None, limit: int
-) -> RedriveCounts:
-    """Redrive at most `limit` matching letters. Raises ConfigError, QueueError or LedgerError."""
+    at: ConfigOptions, where: Filter, given: Sequence[str] | None, limit: int
+) -> tuple[RedriveCounts, list[str]]:
+    """Redrive at most `limit` matching letters. Return also the ids of `given` that were not in the queue.
+
+    The ledger completes abbreviated ids of the letters that it knows. Raises ConfigError, QueueError or LedgerError.
+    """
     from skyferry.engine.dead_letters.redrive import DeadLetterRedriver
     from skyferry.wiring import Opener
 
@@ -33,8 +37,16 @@ async def redrive_from_queue(
             raise ConfigError("no dead-letter queue is configured", hint="set `dead_letters`")
         stack.push_async_callback(source.close)
         ledger = await stack.enter_async_context(resources.open_ledger(settings, create=True))
+        ids = await complete_letters(ledger, given)
         redriver = DeadLetterRedriver(ledger, source, QueueSender(settings, stack).send, limit)
-        return await redriver.redrive(lambda message: match_attributes(message, where, ids))
+        found: set[str] = set()
+
+        def is_wanted(message: Message) -> bool:
+            if (reference := letter_attributes.parse_reference(message.attributes)) is not None:
+                found.add(reference.id)
+            return match_attributes(message, where, ids)
+
+        return await redriver.redrive(is_wanted), find_missing(given, ids, found)
 
 
 class QueueSender:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import click
@@ -20,7 +21,7 @@ from skyferry.model import State
 from skyferry.ports import Filter
 
 if TYPE_CHECKING:
-    from skyferry.ports import Ledger, Page
+    from skyferry.ports import DeadLetter, DeadLetters, Ledger, Page
 
 ID_LENGTH = 32
 PAGE = 1000
@@ -115,6 +116,15 @@ async def complete_ids(
             )
             raise ConfigError(f"{len(ids)} ids begin so", where=text, hint=f"choose one of {shown}")
     return [found[text][0] if len(found.get(text, ())) == 1 else text for text in given] if given else None
+
+
+async def complete_letters(ledger: DeadLetters, given: Sequence[str] | None) -> list[str]:
+    """Return the ids that `given` abbreviates, of the dead letters in the ledger. Raises as `complete_ids`."""
+
+    def load(cursor: str) -> Awaitable[Page[DeadLetter]]:
+        return ledger.list_dead_letters(Filter(), cursor, PAGE)
+
+    return await complete_ids(given, load, attrgetter("id")) or []
 
 
 def require_selection(ids: list[str] | None, everything: bool, narrowed: bool) -> None:
