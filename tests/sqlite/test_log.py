@@ -318,16 +318,6 @@ async def test_a_file_behind_a_link_has_its_log_where_the_link_leads(tmp_path: P
         assert not (tmp_path / "ledger.db-wal").exists()
 
 
-async def test_two_names_of_a_file_are_found(tmp_path: Path) -> None:
-    """Each has its own log and its own locks."""
-    await write(file := tmp_path / "ledger.db", "first")
-    assert (await maintain(file).inspect()).wrong == ()
-    os.link(file, tmp_path / "second.db")
-    (wrong,) = (await maintain(file).inspect()).wrong
-    assert "has 2 names (hard links)" in wrong.what
-    assert wrong.loses
-
-
 async def test_a_log_whose_first_transaction_is_not_whole_hinders_nothing(tmp_path: Path) -> None:
     """SQLite writes the header of a frame before its page, and a process may be killed in between."""
     await write(file := tmp_path / "ledger.db", "first")

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 from skyferry.errors import LedgerDamaged, LedgerError, OutOfResources, QueueDamaged, QueueError, SkyferryError
 from skyferry.sql.schema_steps import SchemaHistory
 from skyferry.sqlite.log import ForeignLog, list_parts, mark_commit, mark_opening, require_own_log
-from skyferry.sqlite.opened import OpenedFile, require_same_files
+from skyferry.sqlite.opened import OpenedFile, require_one_name, require_same_files
 from skyferry.sqlite.owners import PATIENCE, OwnerLock, owners_folder
 from skyferry.sqlite.quiet_time import NO_QUIET_TIME, QuietTime, find_patience
 from skyferry.sqlite.schema import apply_next_step, connect
@@ -126,6 +126,7 @@ class SqliteFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.presence = OwnerLock(owners_folder(self.path), owner)
         with self.presence.take_first_turn():  # SQLite does not wait if two processes switch a new file to WAL
+            require_one_name(self.path, self._error)
             require_same_files(self.path, self.presence, self._error)
             require_own_log(self.path)
             self.path.touch(0o600)  # it contains messages, and secrets that resume uploads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from skyferry.regex import compile_lazily
@@ -20,16 +21,36 @@ def find_network_filesystem(path: Path, mounts: Path = MOUNTS) -> str:
     """Return the type of the network filesystem that a file is on or would be; "" = it is on none, or not known."""
     real = os.fsencode(os.path.realpath(path))
     found: tuple[int, str] = (-1, "")
+    for point, kind in _list_mounts(mounts):
+        if real == point or real.startswith(point + b"/"):
+            found = max(found, (len(point), kind), key=lambda each: each[0])
+    return found[1] if found[1] in NETWORK else ""
+
+
+def find_second_name(path: Path, mounts: Path = MOUNTS) -> str:
+    """Say how a file can have a second name, "" if it has one: SQLite keeps another log and other locks for each.
+
+    A symbolic link is no other name, because SQLite follows it first. Neither is a folder that is mounted twice.
+    """
+    real = os.path.realpath(path)
+    if not os.path.isfile(real):
+        return ""
+    if (names := os.stat(real).st_nlink) > 1:
+        return f"has {names} names (hard links)"
+    points = (point for point, _ in _list_mounts(mounts))
+    return "is mounted without its folder" if os.fsencode(real) in points else ""
+
+
+def _list_mounts(mounts: Path) -> Iterator[tuple[bytes, str]]:
+    """Yield the mount points and their types of filesystem; none where the system does not list them (not Linux)."""
     try:
         lines = mounts.read_bytes().splitlines()
-    except OSError:  # not Linux
-        return ""
+    except OSError:
+        return
     for line in lines:
         fields, _, rest = line.partition(b" - ")
         point = _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), fields.split(b" ")[4]).rstrip(b"/")
-        if real == point or real.startswith(point + b"/"):
-            found = max(found, (len(point), os.fsdecode(rest.split(b" ")[0])), key=lambda each: each[0])
-    return found[1] if found[1] in NETWORK else ""
+        yield point, os.fsdecode(rest.split(b" ")[0])
 
 
 def is_writable(path: Path) -> bool:

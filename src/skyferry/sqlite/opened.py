@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from skyferry.errors import LedgerError, QueueError, SkyferryError
+from skyferry.sqlite.filesystem import find_second_name
 from skyferry.sqlite.log import list_parts
 from skyferry.sqlite.owners import OwnerLock
 
@@ -25,6 +26,7 @@ _HINTS: Mapping[type[SkyferryError], str] = {
 SECONDS = 1.0  # between looks for the log and the shared memory: until then what is written is in the log that is open
 _PART_HINT = "stop all processes that use it, then start them again: the last one writes back what the log had"
 _END = "end that process, then start this one again; see docs/operations/ledger.md"
+ONE_NAME = "remove its other names, or mount its folder instead of the file; to copy it, use `skyferry ledger backup`"
 TRIES, PAUSE = 50, 0.01  # looks at a process that seems to have other files open, and seconds between them
 
 
@@ -63,6 +65,14 @@ class OpenedFile:
     def register(self, presence: OwnerLock) -> None:
         """Let the processes that start later compare, with `require_same_files`. Raises OSError."""
         presence.describe(" ".join(f"{inode}" for _, inode in self._places.values()))
+
+
+def require_one_name(path: Path, error: type[SkyferryError]) -> None:
+    """Raise the error if the file has a second name. Two processes that open it by two names damage it."""
+    if second := find_second_name(path):
+        raise error(
+            f"it {second}: SQLite keeps another log for each name", where=str(path), hint=ONE_NAME, transient=False
+        )
 
 
 def require_same_files(path: Path, presence: OwnerLock, error: type[SkyferryError]) -> None:

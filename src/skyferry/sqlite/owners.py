@@ -156,8 +156,8 @@ def _find_locked(folder: Path) -> Iterator[str]:
 
 
 def owners_folder(path: Path) -> Path:
-    """Return the folder of the locks beside a file."""
-    return path.with_name(f"{path.name}.owners")
+    """Return the folder of the locks beside a file. It is that of the file itself, whichever link leads there."""
+    return Path(f"{os.path.realpath(path)}.owners")
 
 
 def _lock(path: Path, mode: str) -> IO[bytes] | None:

@@ -12,8 +12,9 @@ from typing import TypeVar
 from skyferry.errors import QueueError, SkyferryError
 from skyferry.ports.inspection import LedgerFacts, Wrong
 from skyferry.sqlite.file import translate_error
-from skyferry.sqlite.filesystem import find_network_filesystem, is_writable
+from skyferry.sqlite.filesystem import find_network_filesystem, find_second_name, is_writable
 from skyferry.sqlite.log import ForeignLog, list_parts, require_own_log
+from skyferry.sqlite.opened import ONE_NAME
 
 T = TypeVar("T")
 
@@ -103,9 +104,9 @@ def _find_faults(path: Path) -> Iterator[Wrong]:
     if kind := find_network_filesystem(path):
         what = f"{path} is on the network filesystem {kind}, whose locks SQLite cannot rely on"
         yield Wrong(what, "Keep the file on a local disk, or use a server.", loses=True)
-    if path.is_file() and (names := path.stat().st_nlink) > 1:
-        what = f"{path} has {names} names (hard links), and SQLite keeps another log for each"
-        yield Wrong(what, "Use one name only, and copy the file with `skyferry ledger backup`.", loses=True)
+    if second := find_second_name(path):
+        what = f"{path} {second}, and SQLite keeps another log for each name"
+        yield Wrong(what, f"{ONE_NAME[0].upper()}{ONE_NAME[1:]}.", loses=True)
     if not is_writable(path):
         hint = "Give the user that runs Skyferry write access to the file and its folder, on a disk that is mounted writable."
         yield Wrong(f"{path} cannot be written by this user", hint)

@@ -75,7 +75,7 @@ class SqliteLedgerMaintenance(DurableFile):
 
     @asynccontextmanager
     async def rebuild(self, *, add: bool = False) -> AsyncIterator[Ledger]:
-        path = self.path
+        path = _follow_links(self.path)
         if live := find_users(path):
             raise LedgerError(f"{live[0]} has it open", where=self.where, hint="stop the service first")
         damaged = path.exists() and bool(await self.find_damage())
@@ -132,6 +132,11 @@ async def _carry_over(path: Path, ledger: SqliteLedger) -> None:
             await ledger.add_dead_letters(letters)
             letters = []
     await ledger.add_dead_letters(letters)
+
+
+def _follow_links(path: Path) -> Path:
+    """Return where the file is. A link to it stays."""
+    return Path(os.path.realpath(path))
 
 
 def _replace(path: Path, new: Path) -> None:

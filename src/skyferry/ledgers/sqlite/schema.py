@@ -14,7 +14,7 @@ from skyferry.ports.ledger import LedgerStatus
 from skyferry.sql.schema_steps import SchemaStep, SchemaVersion, load_history
 from skyferry.sqlite.file import translate_error
 from skyferry.sqlite.log import list_parts, require_own_log
-from skyferry.sqlite.opened import require_same_files
+from skyferry.sqlite.opened import require_one_name, require_same_files
 from skyferry.sqlite.owners import OwnerLock, find_users, owners_folder
 from skyferry.sqlite.readonly import read_unchanged
 from skyferry.sqlite.schema import apply_next_step, connect, list_tables, read_schema_version
@@ -55,6 +55,7 @@ def apply_pending_step(path: Path, owner: str) -> SchemaStep | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(OwnerLock(owners_folder(path), owner)) as presence, presence.take_first_turn():
+            require_one_name(path, LedgerError)
             require_same_files(path, presence, LedgerError)
             require_own_log(path)
             path.touch(0o600)
