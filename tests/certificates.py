@@ -46,9 +46,14 @@ async def pass_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 
 
 @asynccontextmanager
-async def tls_proxy(folder: Path, name: str, target: int) -> AsyncIterator[tuple[int, Path]]:
-    """Accept TLS for the host `name`, and pass the bytes to a port of loopback. Yield the port and the authority."""
-    certificate, key = write_certificate(folder, name)
+async def tls_proxy(
+    folder: Path, name: str, target: int, *, pair: tuple[Path, Path] | None = None
+) -> AsyncIterator[tuple[int, Path]]:
+    """Accept TLS for the host `name`, and pass the bytes to a port of loopback. Yield the port and the authority.
+
+    `pair` is a certificate and its key, to use instead of new ones.
+    """
+    certificate, key = pair or write_certificate(folder, name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     tasks = set[asyncio.Task[None]]()

@@ -1,4 +1,4 @@
-"""A client of one Redis or of one cluster, with the password and the certificates of the moment, and errors with hints."""
+"""A client of one Redis, of a cluster, or of the primary of sentinels, with the secrets of the moment, and errors with hints."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from skyferry.config.servers.tls import TlsSettings
 from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.redis.address import RedisAddress
+from skyferry.redis.sentinel import REFUSED, UNKNOWN, Sentinels, connect_primary
 from skyferry.tasks.cancellation import keep_cancellation
 
 T = TypeVar("T")
@@ -31,6 +32,9 @@ RIGHTS = "Give the user the commands and the keys of the queue or ledger: ACL SE
 UNSERVED = "Slots of the cluster are not served, see CLUSTER INFO; requests are retried."
 # By the first word of an answer, or by one in it: scripts put words of their own in front.
 _HINTS = {
+    UNKNOWN: "Correct the option sentinel: SENTINEL MASTERS lists the names of the primaries.",
+    f"{REFUSED}: unknown command": "Name the sentinels in the URL, not the servers; or remove sentinel from it.",
+    REFUSED: "Give the URL sentinel_secret_file=FILE with the password of the sentinels; without it, they get that of the server.",
     "WRONGPASS": "Check the user of the URL, and the source of the password (identity.secret_file or REDIS_PASSWORD).",
     "Authentication required": UNAUTHENTICATED,
     "unauthenticated": UNAUTHENTICATED,
@@ -51,7 +55,7 @@ _HINTS = {
     "MOVED": "It is a member of a cluster: add ?cluster=on.",
     "CROSSSLOT": "The keys are in different slots of the cluster: use {braces} around a common part of both names.",
     "CLUSTERDOWN": UNSERVED,
-    "unknown command": "Use Redis 6.2 or newer, or Valkey.",
+    "unknown command": "Use Redis 6.2 or newer, or Valkey. If it is a sentinel, add ?sentinel=PRIMARY.",
 }
 _KINDS = (  # of errors whose first word the driver removes
     (exceptions.NoPermissionError, "NOPERM"),
@@ -130,7 +134,7 @@ class RedisClient(Generic[E]):
                 raise self._translate(error) from error
         except FAILURES as error:
             found = await self._explain(error)
-            if found.hint == _HINTS["READONLY"]:
+            if found.hint == _HINTS["READONLY"] or (self.address.sentinel and found.transient):
                 await self._disconnect()
             raise found from error
         try:
@@ -192,6 +196,10 @@ class RedisClient(Generic[E]):
             }
         if address.is_cluster:
             return RedisCluster(startup_nodes=[ClusterNode(*host) for host in address.server.hosts], **common)
+        if address.sentinel:
+            sentinels = Sentinels(address.server.hosts, address.sentinel_secret_file, self._provider, common)
+            common |= {"db": address.database, "max_connections": CONNECTIONS}
+            return connect_primary(address.sentinel, sentinels, **common)
         host, port = address.server.hosts[0]
         return Redis(host=host, port=port, db=address.database, max_connections=CONNECTIONS, **common)
 

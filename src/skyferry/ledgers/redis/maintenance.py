@@ -106,6 +106,7 @@ class RedisLedgerMaintenance:
             "TLS" if address.tls else "without TLS",
             *([f"database {address.database}"] if address.database else ()),
             *(["cluster"] if address.is_cluster else ()),
+            *([f"the primary {address.sentinel} of these sentinels"] if address.sentinel else ()),
             f"durability: {describe_durability(found)}",
         )
         who = address.server.user or "default"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from skyferry.config.schemes import AT_A_SERVER, LedgerScheme
 from skyferry.config.settings import LedgerSettings
-from skyferry.redis.address import VARIABLE, RedisAddress, parse_redis
+from skyferry.redis.address import OPTIONS, VARIABLE, RedisAddress, parse_redis
 
 if TYPE_CHECKING:
     from skyferry.errors import LedgerError
@@ -53,7 +53,7 @@ REDIS_LEDGER = LedgerScheme(
     FORM,
     _open,
     _maintain,
-    options=frozenset({"db", "cluster"}),
+    options=OPTIONS,
     settings=AT_A_SERVER,
     parts=2,
     cloud="server",

@@ -39,6 +39,7 @@ async def inspect(client: RedisClient[QueueError], keys: Sequence[str], group: s
     version = info.get("valkey_version") or info.get("redis_version")
     notes = (
         "TLS" if client.address.tls else "without TLS",
+        *([f"the primary {client.address.sentinel} of these sentinels"] if client.address.sentinel else ()),
         f"{info.get('server_name', 'redis')} {version}" if version else "its version is not readable",
         f"{'' if names or kind == b'stream' else 'stream and '}group {group}"
         + ("" if group in names else f", {GROUPLESS}"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from skyferry.config.schemes import AT_A_SERVER, QueueScheme
 from skyferry.config.settings import QueueAddress
 from skyferry.model import QueueTraits
-from skyferry.redis.address import VARIABLE, RedisAddress, parse_redis
+from skyferry.redis.address import OPTIONS, VARIABLE, RedisAddress, parse_redis
 
 if TYPE_CHECKING:
     from skyferry.ports import EventQueue
@@ -47,7 +47,7 @@ def _open(context: QueueContext) -> EventQueue:
 REDIS_STREAM = QueueScheme(
     FORM,
     _open,
-    options=frozenset({"identity", "group", "list", "db", "cluster"}),
+    options=OPTIONS | {"identity", "group", "list"},
     settings=AT_A_SERVER,
     parts=2,
     cloud="server",

@@ -1,0 +1,115 @@
+"""Find the primary by its sentinels. All are asked at once, and half of them are believed: a silent one delays nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.credentials import CredentialProvider, UsernamePasswordCredentialProvider
+
+from skyferry.config.servers.address import Hosts
+from skyferry.errors import ConfigError
+
+PATIENCE = 3.0  # seconds for an answer
+NO_SENTINEL = "no sentinel answers"
+UNKNOWN = "no sentinel knows"
+REFUSED = "a sentinel refuses"
+
+
+class SentinelError(exceptions.ConnectionError):
+    """The sentinels name no primary. The text begins with one of the constants."""
+
+
+class Sentinels:
+    """The sentinels of a URL, as the driver's pool of connections asks them."""
+
+    def __init__(self, hosts: Hosts, secret_file: str, server: CredentialProvider, common: Mapping[str, Any]) -> None:
+        """A sentinel that demands a password gets the one in `secret_file`; "" = the same as the `server`."""
+        self._hosts, self._file, self._server = hosts, secret_file, server
+        times = {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE}
+        self._common = {**common, **times, "credential_provider": None}
+        self._secured = False  # they have demanded a password
+
+    async def discover_master(self, service: str) -> tuple[str, int]:
+        """Return the host and the port of the primary. Raises SentinelError."""
+        tasks = [asyncio.create_task(self._ask(*host, service), name=f"sentinel {host}") for host in self._hosts]
+        votes, failures = Counter[tuple[str, int]](), list[Exception]()
+        try:
+            for answer in asyncio.as_completed(tasks):
+                try:
+                    found = await answer
+                except (exceptions.RedisError, OSError) as error:
+                    failures.append(error)
+                    continue
+                if found is not None:
+                    votes[found] += 1
+                    if 2 * votes[found] >= len(tasks):
+                        return found
+        finally:
+            for task in tasks:
+                task.cancel()
+                task.add_done_callback(_ignore)
+        if votes:
+            return votes.most_common(1)[0][0]
+        raise _explain(service, failures, len(tasks))
+
+    async def _ask(self, host: str, port: int, service: str) -> tuple[str, int] | None:
+        is_secured = self._secured
+        try:
+            return await self._ask_as(await self._credentials(), host, port, service)
+        except exceptions.AuthenticationError:
+            if is_secured:
+                raise
+            self._secured = True
+            return await self._ask_as(await self._credentials(), host, port, service)
+
+    async def _ask_as(
+        self, credentials: CredentialProvider | None, host: str, port: int, service: str
+    ) -> tuple[str, int] | None:
+        async with Redis(host=host, port=port, **{**self._common, "credential_provider": credentials}) as sentinel:
+            asked: Any = sentinel  # the driver has no types here
+            found = await asked.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+        return (found[0].decode(), int(found[1])) if found else None
+
+    async def _credentials(self) -> CredentialProvider | None:
+        if not self._secured:
+            return None
+        if not self._file:
+            return self._server
+        return UsernamePasswordCredentialProvider(password=await asyncio.to_thread(_read_secret, Path(self._file)))
+
+
+def connect_primary(service: str, sentinels: Sentinels, **options: Any) -> Redis:
+    """Return a client of the primary. Each new connection asks for it, and a change ends the connections to the one before."""
+    make: Any = SentinelConnectionPool  # untyped
+    return Redis.from_pool(make(service, sentinels, **options))
+
+
+def _read_secret(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"the password of the sentinels cannot be read: {reason}", where=str(file)) from error
+
+
+def _explain(service: str, failures: list[Exception], asked: int) -> SentinelError:
+    answers = [
+        error for error in failures if isinstance(error, exceptions.ResponseError | exceptions.AuthenticationError)
+    ]
+    if answers:
+        return SentinelError(f"{REFUSED}: {answers[0]}")
+    if len(failures) < asked:
+        return SentinelError(f"{UNKNOWN} a primary {service!r}")
+    return SentinelError(f"{NO_SENTINEL}: {failures[0]}")
+
+
+def _ignore(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
