@@ -157,6 +157,8 @@ async def test_a_ledger_of_a_newer_release_is_refused(harness: RedisHarness) -> 
         await harness.open("three")
     status = await harness.maintenance().read_status()
     assert (status.version, status.compatible_from, status.transfers) == (99, 99, None)
+    with pytest.raises(LedgerIncompatible, match="from version 99"):
+        await harness.maintenance().find_damage()
     await client.run(lambda redis: redis.hset(key, "version", "x"))
     with pytest.raises(LedgerIncompatible, match="another name"):
         await harness.open("three")

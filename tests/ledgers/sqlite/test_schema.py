@@ -127,6 +127,26 @@ async def test_a_ledger_that_is_too_new_is_refused(path: Path) -> None:
     assert (status.version, status.compatible_from, status.known, status.transfers) == (99, 98, HISTORY.known, None)
 
 
+async def test_a_ledger_that_is_too_new_is_not_called_damaged(path: Path) -> None:
+    """A rebuild would put an empty ledger in its place, for a contraction has removed what this release looks for."""
+    await SqliteLedger(path, "one", SystemClock()).close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE schema_version SET number = 99, compatible_from = 98")
+        db.execute("DROP TABLE places")
+    before = path.read_bytes()
+    says = "from version 98, and this Skyferry knows"
+    with pytest.raises(LedgerIncompatible, match=says):
+        await maintain(path).find_damage()
+    with pytest.raises(LedgerIncompatible, match=says):
+        await maintain(path).back_up(path.parent)
+    for add in (False, True):
+        with pytest.raises(LedgerIncompatible, match=says):
+            async with maintain(path).rebuild(add=add):
+                pass
+    assert path.read_bytes() == before
+    assert not [*path.parent.glob("*.damaged-*"), *path.parent.glob("*.part")]
+
+
 async def test_a_file_of_something_else_is_refused(path: Path) -> None:
     """It is not changed."""
     await SqliteQueue(path, "q", "one", ManualClock()).close()

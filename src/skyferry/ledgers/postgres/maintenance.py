@@ -86,6 +86,8 @@ class PostgresLedgerMaintenance:
 
     async def _find_inconsistent(self, connection: Connection) -> list[Any]:
         """Return the rows of a statement that reads all tables, which takes minutes in a large ledger."""
+        at = await read_schema_version(connection, self._schema, HISTORY)
+        HISTORY.check_compatible(at, f"schema {self._schema}")
         async with connection.transaction(readonly=True):
             await connection.execute(UNLIMITED)
             statement = complete_statement(SQL["inconsistent"], self._schema)

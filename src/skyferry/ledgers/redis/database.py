@@ -88,7 +88,12 @@ class RedisDatabase:
 
 async def ensure_ledger(db: RedisDatabase) -> None:
     """Make the ledger if it is missing. Raises LedgerIncompatible if it is too new for this program."""
-    _, compatible_from = parse_version(db, await db.run("housekeeping.open", VERSION))
+    check_compatible(db, await db.run("housekeeping.open", VERSION))
+
+
+def check_compatible(db: RedisDatabase, found: Sequence[bytes | None]) -> None:
+    """Raise LedgerIncompatible if the versions in an answer are too new for this program."""
+    _, compatible_from = parse_version(db, found)
     if compatible_from > VERSION:
         raise LedgerIncompatible(
             f"its layout is for programs from version {compatible_from}, and this Skyferry knows {VERSION}",

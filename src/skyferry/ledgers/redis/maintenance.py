@@ -9,7 +9,14 @@ from typing import Any
 
 from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers.codec import NUMBER, STATES
-from skyferry.ledgers.redis.database import VERSION, RedisDatabase, ensure_ledger, load_scripts, parse_version
+from skyferry.ledgers.redis.database import (
+    VERSION,
+    RedisDatabase,
+    check_compatible,
+    ensure_ledger,
+    load_scripts,
+    parse_version,
+)
 from skyferry.ledgers.redis.ledger import RedisLedger
 from skyferry.ledgers.redis.rights import find_lacking_rights
 from skyferry.ports.inspection import LedgerFacts
@@ -78,6 +85,7 @@ class RedisLedgerMaintenance:
     async def find_damage(self, *, quick: bool = False) -> list[str]:
         """See `Durable`. The files are the server's to check; here the records are compared with each other."""
         async with self._database() as db:
+            check_compatible(db, await db.run("housekeeping.version"))
             counts = [0] * len(PROBLEMS)
             for state in () if quick else STATES:
                 at, serial, ended = -1, 0, 0

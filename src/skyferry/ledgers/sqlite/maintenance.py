@@ -18,7 +18,7 @@ from skyferry.ledgers.codec import STATES
 from skyferry.ledgers.sqlite.dead_letters import SQL as LETTERS
 from skyferry.ledgers.sqlite.held_deletes import SQL as DELETES
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
-from skyferry.ledgers.sqlite.schema import apply_pending_step, forget_processes, read_status
+from skyferry.ledgers.sqlite.schema import apply_pending_step, forget_processes, read_status, require_known_schema
 from skyferry.ports import Clock, DeadLetter, Ledger
 from skyferry.ports.ledger import Backup, LedgerRecords, LedgerStatus
 from skyferry.sqlite.file import translate_error
@@ -161,7 +161,8 @@ def _remove(path: Path) -> None:
 
 
 def _find_damage(path: Path) -> list[str]:
-    """Return what SQLite finds, else where the tables disagree."""
+    """Return what SQLite finds, else where the tables disagree. Raises LedgerIncompatible: newer tables look damaged."""
+    require_known_schema(path)
     if problems := find_damage(path):
         return problems
     try:
@@ -181,6 +182,7 @@ def _back_up(path: Path, target: Path) -> Backup:
     if target.is_dir():
         target /= f"{path.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
     part = target.with_name(f"{target.name}.part")
+    require_known_schema(path)
     _create_private(part)
     try:
         with closing(connect_readonly(path)) as db, closing(sqlite3.connect(part, isolation_level=None)) as copy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -48,6 +48,14 @@ def _read_counts(path: Path, db: sqlite3.Connection) -> tuple[SchemaVersion, dic
     at = read_schema_version(db, HISTORY, str(path))
     readable = at.compatible_from <= HISTORY.known and "counters" in list_tables(db)
     return at, count_states(db) if readable else None
+
+
+def require_known_schema(path: Path) -> None:
+    """Raise LedgerIncompatible if the file is too new for this program. A damaged file, or one of something else, passes."""
+    at = SchemaVersion()
+    with suppress(LedgerIncompatible, sqlite3.Error, OSError):
+        at = read_unchanged(path, lambda db: read_schema_version(db, HISTORY, str(path)))
+    HISTORY.check_compatible(at, str(path))
 
 
 def apply_pending_step(path: Path, owner: str) -> SchemaStep | None:

@@ -47,7 +47,10 @@ class Durable(Protocol):
         """Return True if it has been created."""
 
     async def find_damage(self, *, quick: bool = False) -> list[str]:
-        """Return one sentence per problem; [] = intact. A service may be using it. `quick` MAY skip slow comparisons."""
+        """Return one sentence per problem; [] = intact. A service may be using it. `quick` MAY skip slow comparisons.
+
+        Without `quick`, raises LedgerIncompatible for a ledger that is too new: records that this program misses are no damage.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,12 @@ def test_a_missing_ledger_is_not_made_by_mistake(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [("status",), ("ledger", "migrate"), ("run", "--until-idle"), ("transfers",)], ids=" ".join
+    "command",
+    [
+        *[("status",), ("run", "--until-idle"), ("transfers",), ("ledger", "migrate"), ("ledger", "check")],
+        *[("ledger", "backup", "copy.db"), ("ledger", "rebuild"), ("ledger", "rebuild", "--add")],
+    ],
+    ids=" ".join,
 )
 def test_a_ledger_that_is_too_new_is_refused_with_an_exit_code(filled: Cli, command: tuple[str, ...]) -> None:
     with closing(sqlite3.connect(LEDGER)) as db, db:
@@ -78,6 +83,9 @@ def test_a_ledger_that_is_too_new_is_refused_with_an_exit_code(filled: Cli, comm
     assert (refused.code, ExitCode.INCOMPATIBLE.value) == (5, 5)
     assert f"{LEDGER}: its schema is for programs from version 99" in refused.err
     assert "Update Skyferry on this machine" in refused.err
+    shown = filled("ledger", "migrate", "--dry-run")
+    assert (shown.code, shown.out) == (5, "")
+    assert "for programs from version 99" in shown.err
     described = filled("ledger", "status")
     assert described.code == 0
     assert "cannot use it: update it" in described.out

@@ -11,6 +11,7 @@ from skyferry.cli import resources
 from skyferry.cli.arguments.options import ConfigOptions, Json
 from skyferry.cli.parameters import Option, format_command
 from skyferry.cli.render import output
+from skyferry.errors import LedgerIncompatible
 
 if TYPE_CHECKING:
     from skyferry.config.settings import Settings
@@ -81,7 +82,11 @@ async def _migrate(
 
 
 async def _list_pending(ledger: LedgerMaintenance) -> AsyncIterator[str]:
-    for step in (await ledger.read_status()).pending:
+    """Iterate over the pending steps. Raises LedgerIncompatible, as the migration would."""
+    found = await ledger.read_status()
+    if found.compatible_from > found.known:
+        raise LedgerIncompatible(f"its schema has {_describe_schema(found)}", where=ledger.where)
+    for step in found.pending:
         yield step
 
 
