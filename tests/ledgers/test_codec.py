@@ -1,8 +1,12 @@
-"""Records of older ledgers are read."""
+"""Records of older and of newer releases are read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
+from operator import getitem
+from typing import Any
 
 import orjson
 import pytest
@@ -10,7 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyferry.ledgers import codec
-from skyferry.model import ObjectMeta, ObjectRef, Placement, Position, Provider
+from skyferry.model import (
+    Attributes,
+    Change,
+    Checksums,
+    Failure,
+    ObjectMeta,
+    ObjectRef,
+    Part,
+    Placement,
+    Position,
+    Progress,
+    Provider,
+    Receipt,
+    Transfer,
+    Upload,
+)
+from skyferry.ports import DeadLetter, Heartbeat, Refusal, WorkerState
 from skyferry.ports.joins import is_current
 
 SEEN = Placement(
@@ -63,3 +83,47 @@ def test_a_copy_is_as_current_in_decoded_json_as_in_a_placement(
     fields = fields[:7] if old else fields  # without positions that count
     decoded = codec.build_placement("d", "to", fields)
     assert codec.is_current("d", "to", fields, source, meta) is is_current(decoded, source, meta)
+
+
+REF = ObjectRef(Provider.S3_COMPATIBLE, "b", "k", "r", "v", "account")
+SUMS = Checksums("1", "2", "3", "4")
+FAILED = Failure(1, 2.0, "store_timeout", "late", counts_as_attempt=False)
+TRANSFER = Transfer("0" * 32, "all", Change.CREATED, REF, "s", "d", "k", "e", "c", 1.0, checksums=SUMS, traceparent="t")
+RECEIPT = Receipt("v", "w", 3, SUMS, SUMS, SUMS, None, 1.0, 2.0, 1, ("tags",), in_place=True)
+LETTER = DeadLetter(
+    "id", 1.0, "q", "r", "m", "h", b"body", (("n", "v"),), "all", "s3://b", "k", "e", "c", (FAILED,), 5.0
+)
+ATTRIBUTES = Attributes("text/plain", metadata={"a": "b"}, tags={}, expires="never", modes=(0o644,), mtime=7)
+PROGRESS = Progress("d", Upload("u", "k", 9, 5, ATTRIBUTES, 1.0, "secret"), REF, (Part(1, 0, 5, "t", "c"),), 2.0)
+PLACED = replace(SEEN, source=REF, carried="c")
+REFUSED = Refusal(REF, Change.CREATED, "e", 1.0, 2.0, (("all", "filter"),))
+HEARTBEAT = Heartbeat("host", "1.2", "r", 3.0, WorkerState.RUNNING, 1, (("d", "k"),))
+
+
+def _read_progress(text: str) -> Progress:
+    part = orjson.dumps([*orjson.loads(codec.pack_part(PROGRESS.parts[0])), "of a later release"]).decode()
+    return codec.unpack_progress("d", "k", 2 * 2**22, text, [part])
+
+
+@pytest.mark.parametrize(
+    ("record", "pack", "unpack", "places"),
+    [
+        (TRANSFER, codec.pack_transfer, codec.unpack_transfer, [(), (3,), (12,)]),
+        (RECEIPT, codec.pack_receipt, codec.unpack_receipt, [(), (3,), (4,), (5,)]),
+        (PLACED, codec.pack_placement, lambda text: codec.unpack_placement("d", "k", text), [(), (0,)]),
+        (FAILED, codec.pack_failure, codec.unpack_failure, [()]),
+        (LETTER, codec.pack_letter, lambda text: codec.unpack_letter(text, 5 * 2**22), [(), (13, 0)]),
+        (PROGRESS, codec.pack_progress, _read_progress, [(), (3,), (3, 9), (5,)]),
+        (REFUSED, codec.pack_refusal, codec.unpack_refusal, [(), (0,)]),
+        (HEARTBEAT, codec.pack_heartbeat, codec.unpack_heartbeat, [()]),
+    ],
+    ids=["transfer", "receipt", "placement", "failure", "letter", "progress", "refusal", "heartbeat"],
+)
+def test_fields_that_a_later_release_has_added_are_ignored(
+    record: Any, pack: Callable[[Any], str], unpack: Callable[[str], Any], places: list[tuple[int, ...]]
+) -> None:
+    """At the end of the record, and of each record in it: two releases use one ledger, and one may go back to the older."""
+    for place in places:
+        fields = orjson.loads(pack(record))
+        reduce(getitem, place, fields).append("of a later release")
+        assert unpack(orjson.dumps(fields).decode()) == record, place

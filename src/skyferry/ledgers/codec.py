@@ -1,4 +1,7 @@
-"""Records as compact JSON, and back: arrays in the order of the fields. New fields are added at the end only."""
+"""Records as compact JSON, and back: arrays in the order of the fields.
+
+New fields are added at the end only, and unknown ones there are ignored: the release after this one may use the same ledger.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,7 @@ def unpack_transfer(text: str) -> Transfer:
     name, route, change, source, source_store, store, key, event, correlation, at, position, size, sums, *rest = (
         orjson.loads(text)
     )
-    content_type, max_retries, priority, traceparent = rest
+    content_type, max_retries, priority, traceparent, *_ = rest
     return Transfer(
         id=name,
         route=route,
@@ -148,7 +151,7 @@ def build_placement(store: str, key: str, fields: list[Any]) -> Placement:
     """
     source, deleted, positions, *rest = fields
     seen = tuple([Position.parse(text) for text in positions]) if len(rest) > 4 else ()
-    return Placement(store, key, unpack_ref(source), deleted, seen, *rest)
+    return Placement(store, key, unpack_ref(source), deleted, seen, *rest[:6])
 
 
 def is_current(store: str, key: str, fields: list[Any], source: ObjectRef, meta: ObjectMeta) -> bool:
@@ -174,7 +177,12 @@ def pack_failure(f: Failure) -> str:
 
 def unpack_failure(text: str) -> Failure:
     """Decode a failure."""
-    return Failure(*orjson.loads(text))
+    return build_failure(orjson.loads(text))
+
+
+def build_failure(fields: list[Any]) -> Failure:
+    """Return a failure of decoded JSON."""
+    return Failure(*fields[:5])
 
 
 def pack_letter(letter: DeadLetter) -> str:
@@ -187,10 +195,10 @@ def pack_letter(letter: DeadLetter) -> str:
 
 def unpack_letter(text: str, redriven_at: int | None) -> DeadLetter:
     """Decode a letter."""
-    fields = orjson.loads(text)
+    fields = orjson.loads(text)[:14]
     fields[6] = base64.b64decode(fields[6])
     fields[7] = tuple((name, value) for name, value in fields[7])
-    fields[13] = tuple(Failure(*failure) for failure in fields[13])
+    fields[13] = tuple(build_failure(failure) for failure in fields[13])
     return DeadLetter(*fields, *(() if redriven_at is None else (to_seconds(redriven_at),)))
 
 
@@ -236,10 +244,10 @@ def unpack_progress(store: str, key: str, age: int, text: str, parts: list[str])
     if len(attributes) > 8:  # and neither permissions nor what was added later
         described = replace(described, modes=tuple(attributes[8]))
     if len(attributes) > 9:
-        expires, redirect, mtime = attributes[9]
+        expires, redirect, mtime, *_ = attributes[9]
         described = replace(described, expires=expires, website_redirect=redirect, mtime=mtime)
-    upload = Upload(name, key, size, part_size, described, started_at, *secret)
-    sent = tuple(Part(*orjson.loads(part)) for part in parts)
+    upload = Upload(name, key, size, part_size, described, started_at, *secret[:1])
+    sent = tuple(Part(*orjson.loads(part)[:5]) for part in parts)
     return Progress(store, upload, unpack_ref(source), sent, to_seconds(age))
 
 
@@ -255,7 +263,7 @@ def pack_refusal(r: Refusal) -> str:
 
 def unpack_refusal(text: str) -> Refusal:
     """Decode a refused event."""
-    source, change, event_id, occurred_at, at, pairs = orjson.loads(text)
+    source, change, event_id, occurred_at, at, pairs, *_ = orjson.loads(text)
     refused_by = tuple((route, rule) for route, rule in pairs)
     return Refusal(unpack_ref(source), Change(change), event_id, occurred_at, at, refused_by)
 
@@ -273,7 +281,7 @@ def pack_ref(r: ObjectRef) -> tuple[str, ...]:
 def unpack_ref(fields: list[str]) -> ObjectRef:
     """Decode a reference to an object."""
     provider, *rest = fields
-    return ObjectRef(_PROVIDERS[provider], *rest)
+    return ObjectRef(_PROVIDERS[provider], *rest[:5])
 
 
 def _position(position: Position | None) -> str | None:
@@ -289,7 +297,7 @@ def _checksums(c: Checksums) -> tuple[str, ...]:
 
 
 def _to_checksums(fields: list[str]) -> Checksums:
-    return Checksums(*fields)
+    return Checksums(*fields[:4])
 
 
 def pack_heartbeat(h: Heartbeat) -> str:
@@ -298,7 +306,7 @@ def pack_heartbeat(h: Heartbeat) -> str:
 
 
 def unpack_heartbeat(text: str) -> Heartbeat:
-    """Decode a heartbeat. A newer release may have added fields, and states: their workers count as running."""
+    """Decode a heartbeat. A newer release may have added states: their workers count as running."""
     host, version, region, age, name, holds, keys, *_ = orjson.loads(text)
     state = WorkerState(name) if name in WorkerState._value2member_map_ else WorkerState.RUNNING
     return Heartbeat(host, version, region, age, state, holds, tuple((store, key) for store, key in keys))

@@ -129,7 +129,7 @@ def _pack_held(held: HeldDelete) -> str:
 
 def _unpack_held(row: Sequence[Any]) -> tuple[int, HeldDelete]:
     state, _, serial, decided, text = row
-    provider, bucket, key, store, routes, reason, at = orjson.loads(text)
+    provider, bucket, key, store, routes, reason, at, *_ = orjson.loads(text)
     held = HeldDelete(ObjectRef(Provider(provider), bucket, key), store, tuple(routes), reason, at)
     decided_at = None if int(decided) == NONE else codec.to_seconds(int(decided))
     return int(serial), replace(held, state=state.decode(), decided_at=decided_at)

@@ -11,7 +11,7 @@ from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.ledgers.redis.database import RedisDatabase
 from skyferry.ledgers.redis.records import NONE, decode_key, encode_key, name_place, parse_placement
-from skyferry.model import Failure, ObjectMeta, ObjectRef, Placement, State
+from skyferry.model import ObjectMeta, ObjectRef, Placement, State
 from skyferry.ports import Filter, Page, TransferRow
 from skyferry.ports.joins import select_current
 
@@ -34,7 +34,7 @@ class RedisQueries:
         if not found:
             return None
         *columns, failures = found
-        history = tuple(Failure(*each) for each in orjson.loads(b"[%b]" % (failures or b"")))
+        history = tuple(codec.build_failure(each) for each in orjson.loads(b"[%b]" % (failures or b"")))
         return replace(_unpack_row(*columns), failures=history)
 
     async def list_transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
