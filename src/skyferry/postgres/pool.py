@@ -80,7 +80,12 @@ class PostgresPool(Generic[E]):
         self._pool: Any = None
         self._finder = PrimaryFinder(options.address.server.hosts, self._leave_server)
         self._apart: WeakSet[Connection] = WeakSet()  # connections that the callers close
+        self._check: Callable[[Connection], Awaitable[object]] | None = None
         self.closed = False
+
+    def check_connections(self, check: Callable[[Connection], Awaitable[object]]) -> None:
+        """From now on, run `check` with each new connection before its first use. `run` raises what it raises."""
+        self._check = check
 
     async def run(self, call: Callable[[Connection], Awaitable[T]]) -> T:
         """Return the result of `call` with a connection. Each statement commits, unless `call` opens a transaction."""
@@ -141,7 +146,14 @@ class PostgresPool(Generic[E]):
 
     async def _connect_pooled(self, *_: object, loop: object = None, **fixed: Any) -> Connection:
         """Connect for the pool, which passes the class of connections and of records."""
-        return await self._connect(**fixed)
+        connection = await self._connect(**fixed)
+        if self._check is not None:
+            try:
+                await self._check(connection)
+            except BaseException:  # also if it is cancelled
+                connection.terminate()
+                raise
+        return connection
 
     async def _connect(self, **fixed: Any) -> Connection:
         """Connect, and once more if the password was replaced in the meantime."""

@@ -65,6 +65,22 @@ async def read_schema_version(connection: Connection, schema: str, history: Sche
     return SchemaVersion(int(match[2]), int(match[3] or match[2]))
 
 
+async def read_known_version(connection: Connection, schema: str, history: SchemaHistory) -> SchemaVersion:
+    """Return the version of a schema that this program may use. Raises the history's error if it is too old for it.
+
+    A contraction in progress counts. It looks for older programs under the lock, at the end of which it is visible: one that
+    connects later waits for it. A program that knows the version need not, since only steps that it knows can be in progress.
+    """
+    at = await read_schema_version(connection, schema, history)
+    if at.number > history.known:
+        async with connection.transaction(isolation="read_committed"):
+            await connection.execute(UNLIMITED)
+            await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", MAKING, timeout=LONG)
+            at = await read_schema_version(connection, schema, history)
+    history.check_compatible(at, f"schema {schema}")
+    return at
+
+
 @dataclass(frozen=True, slots=True)
 class SchemaState:
     """The tables as they are, and what the first start does about them."""
@@ -125,8 +141,7 @@ async def apply_next_step(
     permit: Permit | None = None,
 ) -> SchemaStep | None:
     """Apply the first pending step in one transaction, and return it; None if there is none. A process waits for another."""
-    at = await read_schema_version(connection, schema, history)
-    history.check_compatible(at, f"schema {schema}")
+    at = await read_known_version(connection, schema, history)
     if (step := history.find_next(at, contract=contract)) is None:
         return None  # the usual case: without a lock
     for attempt in range(TRIES):

@@ -96,6 +96,7 @@ class SchemaHistory:
                 f"its schema is for programs from version {at.compatible_from}, and this Skyferry knows {self.known}",
                 where=where,
                 hint="Update Skyferry on this machine.",
+                transient=False,
             )
 
 

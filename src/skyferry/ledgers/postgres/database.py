@@ -12,7 +12,7 @@ from skyferry.ledgers.server_health import OnHealth, ServerHealth, Side
 from skyferry.postgres.errors import ABORTED
 from skyferry.postgres.pool import Connection, PostgresPool, Transaction
 from skyferry.postgres.rights import find_lacking_rights
-from skyferry.postgres.schema import complete_statement
+from skyferry.postgres.schema import complete_statement, ensure_schema, read_known_version
 from skyferry.sql.schema_steps import load_history
 
 T = TypeVar("T")
@@ -75,6 +75,14 @@ class LedgerDatabase:
     def closed(self) -> bool:
         """True after `close`."""
         return self._pool.closed
+
+    async def open(self) -> None:
+        """Apply the expansions. Raises LedgerIncompatible if the schema is too new, as do later calls once it has become so.
+
+        A contraction may be applied while this process has no connection, which it would wait for.
+        """
+        await self.run(lambda db: ensure_schema(db, self.schema, HISTORY))
+        self._pool.check_connections(lambda db: read_known_version(db, self.schema, HISTORY))
 
     async def read_apart(self, call: Callable[[LedgerSession], Awaitable[T]]) -> T:
         """Run a call as `read`. Its failure is not one of the ledger: the work goes on without it."""

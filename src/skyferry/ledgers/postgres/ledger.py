@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.postgres.claims.claims import PostgresClaims
-from skyferry.ledgers.postgres.database import HISTORY, LedgerDatabase
+from skyferry.ledgers.postgres.database import LedgerDatabase
 from skyferry.ledgers.postgres.dead_letters import PostgresDeadLetters
 from skyferry.ledgers.postgres.housekeeping import PostgresHeldDeletes, PostgresHousekeeping
 from skyferry.ledgers.postgres.limits import PostgresLimits
@@ -15,7 +15,6 @@ from skyferry.ledgers.postgres.uploads import PostgresUploads
 from skyferry.ledgers.postgres.workers import PostgresWorkers
 from skyferry.ledgers.server_health import OnHealth
 from skyferry.postgres.pool import PostgresPool
-from skyferry.postgres.schema import ensure_schema
 
 
 class PostgresLedger(
@@ -39,7 +38,7 @@ class PostgresLedger(
         self._leased, self._registered = set[int](), False
 
     async def _open(self, *, reads: bool = False) -> None:
-        await self._db.run(lambda db: ensure_schema(db, self._db.schema, HISTORY))
+        await self._db.open()
         if not reads:
             await self._register()
             self._registered = True
