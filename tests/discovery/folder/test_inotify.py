@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import select
 import sys
 import threading
@@ -17,7 +18,7 @@ import pytest
 from skyferry.discovery.folder import inotify
 from skyferry.discovery.folder.inotify import TreeNotifications, WatchTree
 from skyferry.discovery.folder.inspector import ADDED, DELETED, MODIFIED, OWN
-from skyferry.discovery.folder.notify import WatchEnded
+from skyferry.discovery.folder.notify import INSTANCES, WatchEnded
 from skyferry.errors import StoreUnavailable
 from skyferry.sqlite.inotify import IN_MODIFY, IN_Q_OVERFLOW
 
@@ -224,7 +225,7 @@ async def test_a_watch_that_cannot_be_stopped_is_not_begun(tmp_path: Path, monke
 
     monkeypatch.setattr(os, "eventfd", refuse)
     notifications = TreeNotifications(str(tmp_path))
-    with pytest.raises(OSError, match="Too many"):
+    with pytest.raises(StoreUnavailable, match="Too many"):
         await notifications.open()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(notifications._tree.descriptor)
@@ -251,6 +252,23 @@ async def test_a_limit_of_the_system_says_what_to_do(tmp_path: Path, monkeypatch
     with pytest.raises(StoreUnavailable) as caught:
         await TreeNotifications(str(tmp_path)).open()
     assert "max_user_watches" in caught.value.hint
+
+
+@pytest.mark.parametrize("call", ["skyferry.sqlite.inotify.Inotify._check", "os.eventfd"])
+async def test_a_limit_of_open_files_or_of_instances_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The system has one error for both limits, of which the first has nothing to do with notifications."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(call, refuse)
+    with pytest.raises(StoreUnavailable, match="Too many open files") as caught:
+        await TreeNotifications(str(tmp_path)).open()
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert f"two of the {files} files" in caught.value.hint
+    assert f"one of the {INSTANCES.read_text().strip()} inotify instances" in caught.value.hint
 
 
 async def test_a_limit_that_a_new_folder_reaches_says_what_to_do(

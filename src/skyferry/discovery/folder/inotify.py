@@ -14,6 +14,7 @@ from typing import Any
 
 from skyferry.discovery.folder.inspector import ADDED, DELETED, MODIFIED, OWN
 from skyferry.discovery.folder.notify import WatchEnded, translate_errors
+from skyferry.errors import StoreUnavailable
 from skyferry.sqlite.inotify import (
     IN_ATTRIB,
     IN_CLOSE_WRITE,
@@ -151,8 +152,9 @@ class TreeNotifications:
         self._loop = asyncio.get_running_loop()
         self._tree = await asyncio.to_thread(self._open)
         try:
-            self._stop = os.eventfd(0, os.EFD_CLOEXEC)
-        except OSError:
+            with translate_errors(self._folder):
+                self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        except StoreUnavailable:
             self._tree.close()
             raise
         threading.Thread(target=self._run, args=(self._stop,), name="watch", daemon=True).start()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 from skyferry.errors import StoreUnavailable
 
@@ -16,6 +19,7 @@ STEP = 50  # milliseconds without a change that end the collection, and between 
 CALM_STEP = 100  # the same after CALM: each look wakes the thread up
 CALM = 10  # calls in a row that found no change, one per second
 TIMEOUT = 1000  # milliseconds between checks that the folder was not replaced
+INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 
 
 class WatchEnded(Exception):
@@ -90,5 +94,19 @@ def translate_errors(folder: str, *others: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, (OSError, *others)):
             raise
-        hint = "raise fs.inotify.max_user_watches and max_user_instances, or set watch: false"
-        raise StoreUnavailable(f"cannot be watched: {error}", where=folder, hint=hint) from error
+        raise StoreUnavailable(f"cannot be watched: {error}", where=folder, hint=_suggest(error)) from error
+
+
+def _suggest(error: Exception) -> str:
+    """Return the hint. The system has one error for two limits, so it names both with their values."""
+    if not isinstance(error, OSError) or error.errno != errno.EMFILE:
+        return "raise fs.inotify.max_user_watches and max_user_instances, or set watch: false"
+    try:
+        instances = INSTANCES.read_text("ascii").strip()
+    except OSError:  # no descriptor is left, or the system has no such limit
+        instances = "few"
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        f"each watched folder takes two of the {files} files that this process may open (ulimit -n, LimitNOFILE) and one of "
+        f"the {instances} inotify instances of this user (fs.inotify.max_user_instances): raise the limit, or set watch: false"
+    )
