@@ -113,6 +113,7 @@ class Status:
     exports_ledger: bool = True  # this process exports the gauges of the ledger
     exports_queues: bool = True  # this process exports the depths of its queues
     own_oldest: Mapping[str, float] = field(default_factory=dict)  # as `oldest`, of the events in this process only
+    digests: tuple[str, str] = ("", "")  # of the routes and of the queues, as in `Heartbeat`
 
 
 @dataclass(frozen=True, slots=True)

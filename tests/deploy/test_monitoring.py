@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,8 @@ DASHBOARD = DEPLOY / "grafana" / "skyferry.json"
 FIRED = 'count by (alertname) (count_over_time(ALERTS{alertstate="firing"}[10m]))'
 FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
 FILES = {"SkyferryLedgerFailing", "SkyferryQueueFileFailing", "SkyferrySharedLimitsFallback"}
+DIFFERENCES = {"SkyferryRoutesDiffer", "SkyferryLedgersDiffer"}
+GAUGES = [f"skyferry_{name}" for name in ("ledger_transfers", "dead_letters_waiting", "workers", "queue_messages")]
 IMPATIENT = re.sub(r"for: \d+m", "for: 0s", RULES.read_text("utf-8"))  # the same rules, without their waiting time
 
 
@@ -169,7 +171,7 @@ async def test_every_rule_fires_and_every_panel_has_data(tmp_path: Path, monkeyp
             await asyncio.sleep(1.0)  # the service must have begun
             Leaping.leap = 600.0
             try:
-                await until_fired(server, rule_names() - FILES - {"SkyferryAbsent", "SkyferryLedgerSlow"})
+                await until_fired(server, rule_names() - FILES - DIFFERENCES - {"SkyferryAbsent", "SkyferryLedgerSlow"})
                 assert await asyncio.to_thread(empty_panels, server) == []
             finally:
                 await end(keeping_late)
@@ -260,6 +262,42 @@ async def test_no_rule_fires_where_all_is_well(tmp_path: Path) -> None:
                     await asyncio.sleep(0.25)
             await asyncio.sleep(1.0)  # several evaluations
             assert await names(server, FIRING) == set()
+
+
+async def test_workers_that_differ_fire_their_rules(tmp_path: Path) -> None:
+    """Two workers take from one queue. The second one has a misspelt ledger, and another filter."""
+    route = {"name": "photos", "from": "source", "to": "destination"}
+    one = settings(tmp_path, routes=[route])
+    other = one.override({"routes": [route | {"filter": {"prefix": "a"}}], "ledger": {"url": "sqlite://leger.db"}})
+    async with served(one) as first, served(other) as second:
+        with scraping(first, second) as server:
+            await until_fired(server, DIFFERENCES)
+
+
+async def test_one_worker_exports_the_gauges_of_the_fleet(tmp_path: Path) -> None:
+    """When it ends they are those of another one, and no rule fires for two workers that are alike."""
+    configured = settings(tmp_path)
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(served(configured))
+        async with served(configured) as second:
+            with scraping(first, second) as server:
+                await until_exported(server, {first})
+                await asyncio.sleep(1.0)  # several evaluations
+                assert await names(server, FIRING) == set()
+                await stack.aclose()
+                await until_exported(server, {second})
+
+
+async def until_exported(server: Prometheus, by: set[str]) -> None:
+    """Wait until these processes alone export each of the gauges of the fleet."""
+    seen: dict[str, set[str]] = {}
+    with suppress(TimeoutError):
+        async with asyncio.timeout(60):
+            while set(map(frozenset, seen.values())) != {frozenset(by)}:
+                await asyncio.sleep(0.25)
+                found = [await asyncio.to_thread(server.query, f"count by (instance) ({gauge})") for gauge in GAUGES]
+                seen = {g: {each["metric"]["instance"] for each in s} for g, s in zip(GAUGES, found, strict=True)}
+    assert seen == dict.fromkeys(GAUGES, by)
 
 
 async def test_no_process_at_all_fires() -> None:

@@ -127,3 +127,11 @@ def test_fields_that_a_later_release_has_added_are_ignored(
         fields = orjson.loads(pack(record))
         reduce(getitem, place, fields).append("of a later release")
         assert unpack(orjson.dumps(fields).decode()) == record, place
+
+
+def test_heartbeats_of_other_releases_are_read() -> None:
+    """An older one lacks the digests, a newer one has more fields and states."""
+    beat = Heartbeat("host", "1.2.3", "", 1.0, WorkerState.RUNNING, 2, (("to", "k"),), "1a2b", "3c4d")
+    fields = orjson.loads(codec.pack_heartbeat(beat))
+    assert codec.unpack_heartbeat(orjson.dumps(fields[:7]).decode()) == replace(beat, routes="", queues="")
+    assert codec.unpack_heartbeat(orjson.dumps([*fields[:4], "resting", *fields[5:], "more"]).decode()) == beat

@@ -36,6 +36,7 @@ NOW = Status(
     backlog={"main": QueueBytes(100, 20.0)},
     workers={WorkerState.RUNNING: 3, WorkerState.DRAINING: 1},
     roles={"gauges": True, "deletes": False},
+    digests=("1a2b", "3c4d"),
 )
 
 
@@ -167,6 +168,7 @@ def test_a_snapshot_sets_the_gauges_and_what_is_gone_disappears(
     assert value("skyferry_workers", {"state": "running"}) == 3
     assert value("skyferry_role_held", {"role": "gauges"}) == 1
     assert value("skyferry_role_held", {"role": "deletes"}) == 0
+    assert value("skyferry_routes_info", {"routes": "1a2b", "queues": "3c4d"}) == 1
 
 
 def test_one_process_exports_the_gauges_of_the_fleet(registry: CollectorRegistry, observer: MetricsObserver) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from typing import Protocol
 
@@ -90,6 +90,7 @@ class ServiceComponents:
     sources: Sequence[EventSource]
     waiting: Callable[[], dict[str, int]]  # requests that wait for their rate limit, by store
     retention: float  # seconds for which settled transfers stay in the ledger
+    about: Heartbeat  # what does not change in the heartbeats of this worker
     outbox: Outbox | None = None  # publishes dead letters
     health: Health | None = None  # knows errors that a query of the condition need not meet
     paces: Mapping[str, float] = field(default_factory=dict)  # seconds between requests for the depth, by queue
@@ -102,8 +103,6 @@ class ServiceComponents:
     reports: Callable[[], Sequence[WorkerReport]] | None = None  # of the processes that do the work, if others do
     helper: bool = False  # another process watches, prunes and publishes
     queue_role: str = QUEUES  # shared by the processes that have the same queues
-    host: str = ""  # the machine, as `skyferry workers` shows it
-    region: str = ""
     shared: FleetLimits | None = None  # limits that the workers of the ledger share
 
 
@@ -236,10 +235,8 @@ class Service:
     def _describe(self) -> Heartbeat:
         claimed = self.worker.list_claimed()
         keys = [(store, key.encode("utf-8", "replace").decode()[:LONGEST_KEY]) for store, key in claimed[:MOST_KEYS]]
-        return Heartbeat(
-            host=self._components.host,
-            version=__version__,
-            region=self._components.region,
+        return replace(
+            self._components.about,
             age=self._context.clock.monotonic() - self._began,
             state=WorkerState.DRAINING if self.worker.draining else WorkerState.RUNNING,
             holds=len(claimed),
@@ -276,6 +273,7 @@ class Service:
             exports_ledger=not self._components.helper and self._gauges.is_held,
             exports_queues=not self._components.helper and self._depths.is_held,
             own_oldest=self._find_ages(self.worker.oldest()),
+            digests=(self._components.about.routes, self._components.about.queues),
         )
 
     def _oldest(self) -> Mapping[str, float] | None:

@@ -302,11 +302,13 @@ def _to_checksums(fields: list[str]) -> Checksums:
 
 def pack_heartbeat(h: Heartbeat) -> str:
     """Encode a heartbeat."""
-    return pack_json((h.host, h.version, h.region, h.age, h.state, h.holds, h.keys))
+    return pack_json((h.host, h.version, h.region, h.age, h.state, h.holds, h.keys, h.routes, h.queues))
 
 
 def unpack_heartbeat(text: str) -> Heartbeat:
-    """Decode a heartbeat. A newer release may have added states: their workers count as running."""
-    host, version, region, age, name, holds, keys, *_ = orjson.loads(text)
+    """Decode a heartbeat. A newer release may have added states: their workers count as running. An older one has no digests."""
+    fields: list[Any] = [*orjson.loads(text), "", ""]
+    host, version, region, age, name, holds, keys, routes, queues, *_ = fields
     state = WorkerState(name) if name in WorkerState._value2member_map_ else WorkerState.RUNNING
-    return Heartbeat(host, version, region, age, state, holds, tuple((store, key) for store, key in keys))
+    taken = tuple((store, key) for store, key in keys)
+    return Heartbeat(host, version, region, age, state, holds, taken, routes, queues)

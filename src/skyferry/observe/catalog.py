@@ -254,6 +254,13 @@ class Catalog:
         "1 if this process has the role, 0 if it would take it. One process of the fleet has each role.",
         "role",
     )
+    routes: Series = define_gauge(
+        "routes_info",
+        "Always 1; the labels are digests of the routes with their stores, and of the queues. Workers of the same queues "
+        "should have the same routes.",
+        "routes",
+        "queues",
+    )
     build: Series = define_gauge(
         "build_info", "Always 1; the label is the version.", "version", initial={(__version__,): 1}
     )

@@ -97,6 +97,7 @@ class MetricsObserver(Collector):
             }
         )
         m.role_held.set({(role,): held for role, held in now.roles.items()})
+        m.routes.set({now.digests: 1})
         self._update_ledger(now if now.exports_ledger else None)
         self._update_queues(now.queues if now.exports_queues else {})
         oldest = now.oldest if now.exports_ledger else now.own_oldest

@@ -238,6 +238,11 @@ class WorkerView(BaseModel):
     holds: int = Field(description="The number of transfers that it has claimed.")
     keys: list[KeyView] = Field(description="The destination keys of some of them; at most 10.")
     roles: list[str] = Field(description="The work that it does for all workers.")
+    routes: str = Field(
+        description='Digest of the routes and of what their stores are; "" = of an older release. Workers with the same `queues` '
+        "should have the same."
+    )
+    queues: str = Field(description="Digest of the queues.")
     role_ages: dict[str, float] = Field(description="For each of these roles, the seconds since it got the role.")
 
     @classmethod
@@ -254,6 +259,8 @@ class WorkerView(BaseModel):
             heartbeat_age=entry.silence,
             holds=last.holds,
             keys=[KeyView(store=store, key=key) for store, key in last.keys],
+            routes=last.routes,
+            queues=last.queues,
             roles=[role.name for role in entry.roles],
             role_ages={role.name: role.age for role in entry.roles},
         )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 
 from skyferry.config.regions import routes_here
+from skyferry.config.sections.section import Section
 from skyferry.config.settings import Settings
+from skyferry.engine.fleet.roles import digest_facts
 from skyferry.errors import LedgerError
 from skyferry.ports.ledger import LedgerRecords, SourceIdentities
 from skyferry.routing.locations import StoreLocation
@@ -20,6 +23,27 @@ def identify_stores(settings: Settings) -> dict[str, str]:
     """Return the identity of each store, by name. Raises ValueError for an invalid URL."""
     home = settings.workspace
     return {name: StoreLocation.of(store, home).identity(home) for name, store in settings.stores.items()}
+
+
+def digest_routes(settings: Settings) -> str:
+    """Return a digest of what decides where an event goes: the routes, and what their stores are.
+
+    Defaults are left out, so a release with more settings has the same digest.
+    """
+    routes = sorted(settings.routes, key=attrgetter("name"))
+    used = sorted({store for route in routes for store in (route.source, route.destination)})
+    stores = identify_stores(settings)
+    return digest_facts(*(repr(_list_changed(route)) for route in routes), *(f"{s} {stores.get(s, '')}" for s in used))
+
+
+def _list_changed(section: Section) -> dict[str, object]:
+    """Return the settings of a section that differ from their defaults."""
+    found: dict[str, object] = {}
+    for name, field in section.model_fields.items():
+        value = getattr(section, name)
+        if field.required or value != field.make_default():
+            found[name] = _list_changed(value) if isinstance(value, Section) else value
+    return found
 
 
 async def find_moved_stores(ledger: SourceIdentities | LedgerRecords, settings: Settings) -> set[str]:

@@ -13,7 +13,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from skyferry import __version__
 from skyferry.clock import SystemClock
+from skyferry.config.servers.address import parse_server
 from skyferry.config.settings import Settings
 from skyferry.config.urls import QueueUrl
 from skyferry.engine.consume.intake import EventReader
@@ -39,7 +41,7 @@ from skyferry.engine.resilience.shared.limits import FleetLimits
 from skyferry.engine.service import IDLE_CHECK, Service, ServiceComponents, WorkLoop
 from skyferry.errors import BucketNotFound, FolderMissing, SkyferryError
 from skyferry.frozen import dataclass
-from skyferry.ports import Clock, EventQueue, Ledger, ObjectStore, Observer
+from skyferry.ports import Clock, EventQueue, Heartbeat, Ledger, ObjectStore, Observer
 from skyferry.queues.dead_letter_sink import QueueDeadLetters
 from skyferry.queues.even_shares import EvenShares
 from skyferry.retry import Backoff
@@ -48,7 +50,14 @@ from skyferry.status import Status, WorkerReport
 from skyferry.stores.local.blocking.bucket import FolderIdentity
 from skyferry.wiring.destinations import KnownDestination, known_destinations, probe_destinations
 from skyferry.wiring.endpoints import identify_services, report_unsafe_servers
-from skyferry.wiring.identities import find_moved_stores, identify_kernel, mark_stores, remember_stores
+from skyferry.wiring.identities import (
+    digest_routes,
+    find_moved_stores,
+    identify_kernel,
+    identify_machine,
+    mark_stores,
+    remember_stores,
+)
 from skyferry.wiring.opener import Opener
 from skyferry.wiring.protection import (
     build_breakers,
@@ -218,7 +227,7 @@ def _build_components(
     own = Worker(context, reader, copier, _list_taken(shares, settings, context), _build_policy(settings))
     fleet = FleetMembership(base.ledger, clock, base.observer, alone=base.command)
     sources = SourceContext(settings, routes, context, engine.stores, monitored[0], fleet, folders, base.specials)
-    protections = engine.protections
+    protections, queue_role = engine.protections, name_queue_role(settings)
     return ServiceComponents(
         context=context,
         fleet=fleet,
@@ -230,6 +239,14 @@ def _build_components(
         waiting=lambda: {s: p.limits.waiting if p.limits else 0 for s, p in protections.items()},
         sampled=sampled,
         retention=settings.ledger.retention,
+        about=Heartbeat(
+            socket.gethostname(),
+            __version__,
+            settings.region,
+            0.0,
+            routes=digest_routes(settings),
+            queues=queue_role.rpartition("@")[2],
+        ),
         outbox=_build_outbox(settings, base.opener, context),
         health=base.health,
         paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).at_a_cloud},
@@ -240,9 +257,7 @@ def _build_components(
         idle_check=QUICK_CHECK if base.command else IDLE_CHECK,
         reports=(lambda: pool.reports) if pool else None,
         helper=helper,
-        queue_role=_name_queue_role(settings),
-        host=socket.gethostname(),
-        region=settings.region,
+        queue_role=queue_role,
         shared=base.shared,
     )
 
@@ -260,14 +275,17 @@ async def _open_ledger(opener: Opener, health: Health, on_wait: Callable[[Skyfer
     return opened
 
 
-def _name_queue_role(settings: Settings) -> str:
+def name_queue_role(settings: Settings) -> str:
     """Return the name of the role that exports the depths of the queues, for the workers with the same queues.
 
-    The workers of a ledger may have different ones, such as one in each region. A queue in a file belongs to one machine, a
-    queue in memory to one process.
+    The workers of a ledger may have different ones, such as one in each region. A queue in a file or on loopback belongs to
+    one machine, a queue in memory to one process.
     """
+    own = [queue.url for queue in settings.queues if QueueUrl.parse(queue.url).known.cloud == "server"]
     sharing = {QueueUrl.parse(queue.url).known.shared_by for queue in settings.queues}
     facts = [f"{queue.name} {queue.url}" for queue in settings.queues]
+    if any(parse_server(url, 0, "").is_local for url in own):
+        facts.append(identify_machine())
     if "machine" in sharing:
         facts += [identify_kernel(), str(settings.workspace.resolve())]
     if "process" in sharing:

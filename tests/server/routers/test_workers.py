@@ -11,7 +11,7 @@ from skyferry.clock import SystemClock
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ports import Heartbeat, WorkerState
 
-BEAT = Heartbeat("host", "1.2.3", "eu-west-1", 12.5, WorkerState.DRAINING, 2, (("dst", "out/1"),))
+BEAT = Heartbeat("host", "1.2.3", "eu-west-1", 12.5, WorkerState.DRAINING, 2, (("dst", "out/1"),), "1a2b", "3c4d")
 
 
 @pytest.fixture
@@ -35,6 +35,8 @@ async def test_one_worker_is_returned_completely(client: httpx.AsyncClient, flee
         "holds": 2,
         "keys": [{"store": "dst", "key": "out/1"}],
         "roles": ["deletes"],
+        "routes": "1a2b",
+        "queues": "3c4d",
     }
 
 

@@ -31,9 +31,14 @@ async def allow() -> None:
     """Confirm work that needs no role."""
 
 
+def digest_facts(*facts: str) -> str:
+    """Return a short digest, by which workers with the same facts are known."""
+    return hashlib.blake2b("\0".join(facts).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+
+
 def name_role(kind: str, subject: str, *facts: str) -> str:
     """Return the name of a role that only workers with the same facts share, such as their machine."""
-    digest = hashlib.blake2b("\0".join(facts).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    digest = digest_facts(*facts)
     return f"{kind}:{subject}@{digest}" if subject else f"{kind}@{digest}"
 
 

@@ -32,6 +32,8 @@ class Heartbeat:
     keys: tuple[
         tuple[str, str], ...
     ] = ()  # store and destination key of some of them, the oldest first; `MOST_KEYS` at most
+    routes: str = ""  # digest of what decides where an event goes; "" = of an older release
+    queues: str = ""  # digest of the queues
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from skyferry.ports import Heartbeat, Ledger, WorkerEntry, WorkerState
 from skyferry.testing.ledger.harness import LEASE, LedgerCases, LedgerHarness
 
 KEYS = (("to", "a/\u00fc\0 b"), ("elsewhere", "k"))
-BEAT = Heartbeat("host-1", "1.2.3", "eu-west-1", 12.5, WorkerState.RUNNING, 20, KEYS)
+BEAT = Heartbeat("host-1", "1.2.3", "eu-west-1", 12.5, WorkerState.RUNNING, 20, KEYS, "1a2b", "3c4d")
 SOON = LEASE / 3
 MARGIN = 2.0  # seconds that a server may take for the calls between
 

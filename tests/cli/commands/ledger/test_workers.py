@@ -27,7 +27,7 @@ def working(filled: Cli) -> Iterator[Cli]:
     """Two workers that run meanwhile."""
     ledgers = [SqliteLedger(FILE, name, SystemClock(), lease=1e6) for name in ("one", "two")]
     beats = [
-        Heartbeat(HOST, "1.2.3", "eu-west-1", 7200.0, holds=1234, keys=(("to", "k"),)),
+        Heartbeat(HOST, "1.2.3", "eu-west-1", 7200.0, holds=1234, keys=(("to", "k"),), routes="1a2b", queues="q"),
         Heartbeat("other", "1.2.4", "", 5.0, WorkerState.DRAINING),
     ]
     for ledger, beat in zip(ledgers, beats, strict=True):
@@ -40,13 +40,25 @@ def working(filled: Cli) -> Iterator[Cli]:
 def test_workers_are_a_table(working: Cli) -> None:
     """With what each does for all, since when, and without control characters."""
     head, _, one, two, _, roles, _, deletes, gauges = working("workers").out.splitlines()
-    assert head.split() == ["state", "host", "version", "region", "age", "heartbeat", "holds", "id"]
-    assert one.startswith("running   host\\x1b[31m  1.2.3    eu-west-1  2 h 0 min")
+    assert head.split() == ["state", "host", "version", "region", "routes", "age", "heartbeat", "holds", "id"]
+    assert one.startswith("running   host\\x1b[31m  1.2.3    eu-west-1  1a2b    2 h 0 min")
     assert one.split()[-2:] == ["1,234", "one"]
     assert two.split()[:3] == ["draining", "other", "1.2.4"]
     assert roles.split() == ["role", "age", "host", "id"]
     assert (deletes.split()[0], gauges.split()[0]) == ("deletes", "gauges")
     assert deletes.split()[-2:] == ["host\\x1b[31m", "one"]
+
+
+@pytest.mark.parametrize(
+    ("routes", "queues", "warned"),
+    [("1a2b", "q", False), ("ffff", "q", True), ("ffff", "others", False), ("", "", False)],
+)
+def test_other_routes_with_the_same_queues_are_a_warning(working: Cli, routes: str, queues: str, warned: bool) -> None:
+    """Workers with queues of their own may have routes of their own; those of an older release do not report them."""
+    ledger = SqliteLedger(FILE, "three", SystemClock(), lease=1e6)
+    asyncio.run(ledger.heartbeat(Heartbeat("host", "1.2.3", "", 1.0, routes=routes, queues=queues), []))
+    assert ("warning: workers with the same queues have different routes" in working("workers").out) == warned
+    asyncio.run(ledger.close())
 
 
 def test_json_is_the_document_of_the_http_api(working: Cli) -> None:

@@ -15,8 +15,11 @@ from skyferry.cli.render import output
 if TYPE_CHECKING:
     from skyferry.server.models import WorkerPage, WorkerView
 
-COLUMNS = ("state", "host", "version", "region", "age", "heartbeat", "holds", "id")
+COLUMNS = ("state", "host", "version", "region", "routes", "age", "heartbeat", "holds", "id")
 ROLE_COLUMNS = ("role", "age", "host", "id")
+DIFFERENT = """\
+warning: workers with the same queues have different routes. An event goes where the worker that receives it sends it, or
+nowhere. Give all of them the same configuration, then copy what was missed: `skyferry copy`"""
 
 
 def workers(*, url: Url = "", paging: PageOptions, at: ConfigOptions, json: Json = False) -> None:
@@ -33,6 +36,8 @@ def workers(*, url: Url = "", paging: PageOptions, at: ConfigOptions, json: Json
     elif page.items:
         output.print_table(COLUMNS, (_format_row(worker) for worker in page.items))
         _print_roles(page.items)
+        if _have_other_routes(page.items):
+            output.print_lines("", DIFFERENT)
         if page.cursor:
             output.print_lines(f"next page: --cursor {page.cursor}")
     else:
@@ -61,11 +66,18 @@ def _format_row(worker: WorkerView) -> tuple[str, ...]:
         worker.host,
         worker.version,
         worker.region,
+        worker.routes,
         age,
         f"{silence} ago",
         f"{worker.holds:,}",
         worker.id,
     )
+
+
+def _have_other_routes(workers: Sequence[WorkerView]) -> bool:
+    """Return True if workers with the same queues have different routes. Those of older releases do not say."""
+    known: dict[str, str] = {}
+    return any(known.setdefault(worker.queues, worker.routes) != worker.routes for worker in workers if worker.routes)
 
 
 def _print_roles(workers: Sequence[WorkerView]) -> None:
