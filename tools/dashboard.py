@@ -86,7 +86,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Parts that are down",
                 "stat",
                 "none",
-                ((f"count(skyferry_check_state{{{WHERE}}} == 2) or vector(0)", ""),),
+                ((f"count(max by (part, name) (skyferry_check_state{{{WHERE}}}) == 2) or vector(0)", ""),),
                 "",
                 5,
                 1,

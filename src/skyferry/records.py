@@ -12,6 +12,7 @@ from skyferry.frozen import dataclass
 
 Event = Literal[
     "service.started",  # message: the event loop
+    "ledger.opened",  # message: where it is, and what it has; count: of other workers. Once at the start
     "service.draining",
     "service.stopped",
     "process.started",  # worker, message: its process id

@@ -9,7 +9,7 @@ import pytest
 
 from skyferry.config.settings import Settings
 from skyferry.wiring.identities import digest_routes
-from skyferry.wiring.service import name_queue_role
+from skyferry.wiring.service import digest_queues
 
 STORES = {"inbox": {"url": "file://inbox"}, "archive": {"url": "file://archive"}, "other": {"url": "file://other"}}
 ROUTE = {"name": "all", "from": "inbox", "to": "archive"}
@@ -66,6 +66,6 @@ def test_the_same_loopback_on_two_machines_is_two_queues(monkeypatch: pytest.Mon
         configure(),
         configure(queues=[{"name": "events", "url": "redis://queues.example/events", "allow_http": True}]),
     )
-    before = name_queue_role(near), name_queue_role(far)
+    before = digest_queues(near), digest_queues(far)
     monkeypatch.setattr("skyferry.wiring.service.identify_machine", lambda: "another machine")
-    assert (name_queue_role(near) != before[0], name_queue_role(far) == before[1]) == (True, True)
+    assert (digest_queues(near) != before[0], digest_queues(far) == before[1]) == (True, True)

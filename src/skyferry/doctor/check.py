@@ -57,6 +57,7 @@ WHAT: Mapping[str, str] = MappingProxyType(
         "event": "the event of a canary arrives",
         "delete-event": "the event of its delete arrives",
         "stores": "the names of stores mean the same as before",
+        "workers": "the workers have the same routes",
         "unrouted": "all events are of configured buckets",
     }
 )

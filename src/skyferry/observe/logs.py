@@ -24,10 +24,12 @@ RANK: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 DEFAULT: Level = "debug"  # of frequent events, which LEVELS does not list
 LEVELS: dict[str, Level] = {
     "service.started": "info",
+    "ledger.opened": "info",
     "service.draining": "info",
     "service.stopped": "info",
     "process.started": "info",
     "process.ended": "warning",
+    "role.taken": "info",
     "role.lost": "warning",
     "check.changed": "warning",
     "store.identified": "info",

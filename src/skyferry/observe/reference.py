@@ -13,6 +13,8 @@ from skyferry.records import EVENTS
 
 MEANING: Mapping[str, str] = {
     "service.started": "The worker receives events. The message names the event loop.",
+    "ledger.opened": "The ledger of this worker, with the number of its transfers. `count` is the number of other workers: 0 "
+    "where others have run before means that `ledger.url` is wrong. Logged once at the start.",
     "service.draining": "The service is stopping: it takes no new messages and finishes the transfers in flight.",
     "service.stopped": "All transfers are finished or released.",
     "process.started": "`--processes`, or a copy that grew: the process `worker` was started; the message has its process id.",

@@ -1,15 +1,19 @@
-"""The records of what wiring finds: special files, unreadable names, refused credentials, and metadata that will be lost."""
+"""The records of what wiring finds: the ledger, special files, unreadable names, refused credentials, metadata that is lost."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 
 from skyferry.errors import SkyferryError
-from skyferry.ports import ObjectStore, Observer
+from skyferry.ports import Ledger, ObjectStore, Observer
 from skyferry.records import Record
 from skyferry.routing.routes import Routes
 from skyferry.stores.local.blocking.files import special_kind
+from skyferry.wiring.opener import Opener
 
+PATIENCE = 5.0  # seconds for the ledger to say who uses it
 KNOWN = 100_000  # remembered paths; more are not reported
 
 
@@ -31,6 +35,18 @@ class SpecialReports:
     def seen(self, store: str, path: str, mode: int) -> None:
         """Report a path that the watcher found."""
         self.found(store, path, special_kind(mode))
+
+
+async def report_ledger(opener: Opener, ledger: Ledger, observer: Observer) -> None:
+    """Report which ledger it is, and who uses it. One that does not answer is reported by its first use."""
+    if (maintenance := opener.ledger_maintenance()) is None:
+        return
+    with suppress(SkyferryError, TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            others = sum((await ledger.count_workers()).values())
+            known = sum((await ledger.count_transfers()).values())
+        used = f"{others:,} other worker{'' if others == 1 else 's'}, {known:,} transfer{'' if known == 1 else 's'}"
+        observer.on(Record("ledger.opened", count=others, message=f"{maintenance.where}: {used}"))
 
 
 def report_losses(routes: Routes, stores: Mapping[str, ObjectStore], observer: Observer) -> None:

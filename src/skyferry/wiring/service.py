@@ -30,7 +30,7 @@ from skyferry.engine.dead_letters.lost_messages import LocalWork, LostMessageRec
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.fleet.membership import FleetMembership
-from skyferry.engine.fleet.roles import QUEUES, name_role
+from skyferry.engine.fleet.roles import QUEUES, digest_facts
 from skyferry.engine.orphans import LocalTransfers, OrphanSettler
 from skyferry.engine.queue_health import MonitoredQueue
 from skyferry.engine.resilience.circuit_breaker import BreakerState
@@ -66,7 +66,7 @@ from skyferry.wiring.protection import (
     build_shared,
     find_most_transfers,
 )
-from skyferry.wiring.reports import SpecialReports, report_losses, report_refused, report_unreadable
+from skyferry.wiring.reports import SpecialReports, report_ledger, report_losses, report_refused, report_unreadable
 from skyferry.wiring.residency import guard_regions
 from skyferry.wiring.sources import FindSources, SourceContext
 
@@ -116,6 +116,7 @@ async def build_service(
     engine = await _protect_stores(base)
     received = queues or [base.opener.queue(q.name) for q in base.settings.queues]
     if not (find or helpers or ledger):
+        await report_ledger(base.opener, base.ledger, observer)
         await report_unsafe_servers(base.opener, received, observer)
     monitored = [MonitoredQueue(queue, base.clock) for queue in received]
     shares = monitored if queues else [_share(queue, helpers, base) for queue in monitored]
@@ -227,7 +228,7 @@ def _build_components(
     own = Worker(context, reader, copier, _list_taken(shares, settings, context), _build_policy(settings))
     fleet = FleetMembership(base.ledger, clock, base.observer, alone=base.command)
     sources = SourceContext(settings, routes, context, engine.stores, monitored[0], fleet, folders, base.specials)
-    protections, queue_role = engine.protections, name_queue_role(settings)
+    protections = engine.protections
     return ServiceComponents(
         context=context,
         fleet=fleet,
@@ -245,7 +246,7 @@ def _build_components(
             settings.region,
             0.0,
             routes=digest_routes(settings),
-            queues=queue_role.rpartition("@")[2],
+            queues=digest_queues(settings),
         ),
         outbox=_build_outbox(settings, base.opener, context),
         health=base.health,
@@ -257,7 +258,7 @@ def _build_components(
         idle_check=QUICK_CHECK if base.command else IDLE_CHECK,
         reports=(lambda: pool.reports) if pool else None,
         helper=helper,
-        queue_role=queue_role,
+        queue_role=f"{QUEUES}@{digest_queues(settings)}",
         shared=base.shared,
     )
 
@@ -275,8 +276,8 @@ async def _open_ledger(opener: Opener, health: Health, on_wait: Callable[[Skyfer
     return opened
 
 
-def name_queue_role(settings: Settings) -> str:
-    """Return the name of the role that exports the depths of the queues, for the workers with the same queues.
+def digest_queues(settings: Settings) -> str:
+    """Return a digest of the queues. Of the workers with the same queues, one exports their depths.
 
     The workers of a ledger may have different ones, such as one in each region. A queue in a file or on loopback belongs to
     one machine, a queue in memory to one process.
@@ -290,7 +291,7 @@ def name_queue_role(settings: Settings) -> str:
         facts += [identify_kernel(), str(settings.workspace.resolve())]
     if "process" in sharing:
         facts += [identify_kernel(), str(os.getpid())]
-    return name_role(QUEUES, "", *facts)
+    return digest_facts(*facts)
 
 
 def _share(queue: EventQueue, helpers: int, base: _Foundation) -> EventQueue:

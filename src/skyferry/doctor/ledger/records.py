@@ -10,12 +10,19 @@ from skyferry.config.settings import Settings
 from skyferry.config.urls import resolve_store
 from skyferry.doctor.check import Check, CheckSubject
 from skyferry.errors import SkyferryError
+from skyferry.ports import WorkerEntry
 from skyferry.ports.ledger.held_deletes import sum_by_store
 from skyferry.wiring import Opener
-from skyferry.wiring.identities import find_moved_stores
+from skyferry.wiring.identities import digest_routes, find_moved_stores
+from skyferry.wiring.service import digest_queues
 
 PLACE = CheckSubject("ledger", "ledger")
 SHARED = "If another deployment uses this ledger, give each a ledger of its own. If the store has moved, this is right."
+DIFFERENT = (
+    "An event goes where the worker that receives it sends it: give all workers of these queues the same configuration."
+)
+MOST = 1000  # workers that are compared
+SHOWN = 3  # of their ids
 OLDER = "`skyferry ledger status` lists the steps, and `skyferry ledger migrate` applies them."
 HELD = "Mount or restore the source; or decide with `skyferry deletes list`, then `approve` or `reject`."
 
@@ -42,10 +49,20 @@ async def check_records(opener: Opener) -> list[Check]:
                 name: await ledger.get_identity(f"store {name}")
                 for name in sorted(await find_moved_stores(ledger, opener.settings))
             }
+            workers = (await ledger.list_workers(limit=MOST)).items
     except SkyferryError as error:
         return [PLACE.failed("usable", error)]
     shared = [PLACE.unknown("stores", f"{name} was {first}", SHARED) for name, first in moved.items()]
+    shared += _check_workers(workers, opener.settings)
     return [*_held_deletes(held), *shared, *check_unknown_buckets(unknown, opener.settings)]
+
+
+def _check_workers(workers: Sequence[WorkerEntry], settings: Settings) -> Iterator[Check]:
+    """Yield a check if workers of the same queues have other routes than this configuration."""
+    routes, queues = digest_routes(settings), digest_queues(settings)
+    others = [each.id for each in workers if each.last.queues == queues and each.last.routes not in ("", routes)]
+    if others:
+        yield PLACE.unknown("workers", f"{', '.join(others[:SHOWN])}: other routes than this configuration", DIFFERENT)
 
 
 def _held_deletes(counts: Mapping[str, int]) -> Iterator[Check]:

@@ -12,14 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from skyferry.errors import LedgerError, SkyferryError
-from skyferry.ledgers import codec
+from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import STATES
 from skyferry.ledgers.sqlite.dead_letters import SQL as LETTERS
+from skyferry.ledgers.sqlite.fleet.workers import SQL as WORKERS
+from skyferry.ledgers.sqlite.fleet.workers import build_worker_page
 from skyferry.ledgers.sqlite.held_deletes import SQL as DELETES
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ledgers.sqlite.schema import apply_pending_step, forget_processes, read_status, require_known_schema
-from skyferry.ports import Clock, DeadLetter, Ledger
+from skyferry.ports import Clock, DeadLetter, Ledger, Page, WorkerEntry
 from skyferry.ports.ledger import Backup, LedgerRecords, LedgerStatus
 from skyferry.sqlite.file import translate_error
 from skyferry.sqlite.log import SUFFIXES, mark_copy
@@ -64,7 +68,7 @@ class SqliteLedgerMaintenance(DurableFile):
 
     @asynccontextmanager
     async def read_records(self) -> AsyncIterator[LedgerRecords]:
-        yield _Records(self.path)
+        yield _Records(self.path, self._clock)
 
     async def migrate(self) -> AsyncIterator[str]:
         while (step := await asyncio.to_thread(apply_pending_step, self.path, self._owner)) is not None:
@@ -101,8 +105,8 @@ class SqliteLedgerMaintenance(DurableFile):
 class _Records:
     """`LedgerRecords` of a file that is not opened as a ledger."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path, self._clock = path, clock
 
     async def count_held_deletes(self) -> list[tuple[str, str, int]]:
         return await self._read(DELETES["count"])
@@ -113,6 +117,11 @@ class _Records:
     async def get_identity(self, source: str) -> str:
         found = await self._read(DELETES["get_identity"], source=source)
         return str(found[0][0]) if found else ""
+
+    async def list_workers(self, cursor: str = "", limit: int = 100) -> Page[WorkerEntry]:
+        now = rules.to_ticks(self._clock.time())
+        rows = await self._read(WORKERS["list_workers"], now=now, after=cursor, limit=limit + 1)
+        return build_worker_page(orjson.loads(rows[0][0]), now, limit)
 
     async def _read(self, sql: str, **values: object) -> list[Any]:
         return await asyncio.to_thread(self._fetch, sql, values)

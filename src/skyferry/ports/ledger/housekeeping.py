@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from skyferry.frozen import dataclass
 from skyferry.model import State
+from skyferry.ports.ledger.listing import Page
+from skyferry.ports.ledger.workers import WorkerEntry
 
 if TYPE_CHECKING:
     from skyferry.ports.ledger import Ledger
@@ -22,6 +24,8 @@ class LedgerRecords(Protocol):
     async def count_unrouted(self, limit: int = 20) -> list[tuple[str, int]]: ...
 
     async def get_identity(self, source: str) -> str: ...
+
+    async def list_workers(self, cursor: str = "", limit: int = 100) -> Page[WorkerEntry]: ...
 
 
 class Housekeeping(Protocol):

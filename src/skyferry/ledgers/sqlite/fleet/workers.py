@@ -49,11 +49,7 @@ class SqliteWorkers(SqliteClaims):
     async def list_workers(self, cursor: str = "", limit: int = 100) -> Page[WorkerEntry]:
         now = rules.to_ticks(self._clock.time())
         rows = await self._query("list_workers", now=now, after=cursor, limit=limit + 1)
-        entries = [
-            WorkerEntry(name, codec.unpack_heartbeat(text), codec.to_seconds(now - at), _list_roles(roles))
-            for name, text, at, roles in rows[:limit]
-        ]
-        return Page(entries, entries[-1].id if len(rows) > limit else "")
+        return build_worker_page(rows, now, limit)
 
     async def count_workers(self) -> dict[WorkerState, int]:
         counts = await self._query("count_workers", now=rules.to_ticks(self._clock.time()))
@@ -62,6 +58,15 @@ class SqliteWorkers(SqliteClaims):
     async def _query(self, name: str, **values: object) -> Any:
         """Return the result of a query, which is one JSON value."""
         return orjson.loads(await self._file.read(lambda db: db.execute(SQL[name], values).fetchone()[0]))
+
+
+def build_worker_page(rows: Sequence[Any], now: int, limit: int) -> Page[WorkerEntry]:
+    """Return a page of what `list_workers` has found, one more than `limit` if there are more. `now` is in ticks."""
+    entries = [
+        WorkerEntry(name, codec.unpack_heartbeat(text), codec.to_seconds(now - at), _list_roles(roles))
+        for name, text, at, roles in rows[:limit]
+    ]
+    return Page(entries, entries[-1].id if len(rows) > limit else "")
 
 
 def _list_roles(rows: Sequence[tuple[str, int]]) -> tuple[HeldRole, ...]:
