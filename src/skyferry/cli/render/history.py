@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import field
 
 from skyferry.frozen import dataclass
-from skyferry.model import Placement
+from skyferry.model import Change, Placement
 from skyferry.ports import DeadLetter, Refusal, TransferRow
 
 
@@ -34,9 +34,15 @@ class ObjectHistory:
     transfers: Sequence[TransferRow] = ()  # oldest first, with their failures
     letters: Sequence[DeadLetter] = ()
     refusals: Sequence[Refusal] = ()
-    answers: Sequence[RouteAnswer] = field(default=())  # only if the ledger knows nothing
+    answers: Sequence[RouteAnswer] = field(default=())  # only if the ledger knows nothing, or only refusals
 
     @property
     def known(self) -> bool:
         """True if the ledger knows the key."""
         return bool(self.transfers or self.placements or self.elsewhere or self.letters or self.refusals)
+
+    @property
+    def only_refused(self) -> bool:
+        """True if the ledger knows only that no route matched the creation of the object."""
+        others = self.transfers or self.placements or self.elsewhere or self.letters
+        return not others and any(refusal.change is Change.CREATED for refusal in self.refusals)

@@ -14,7 +14,7 @@ import pytest
 from skyferry.cli.commands.ledger.selection import SKIPS
 from skyferry.clock import SystemClock
 from skyferry.ledgers.sqlite.ledger import SqliteLedger
-from skyferry.model import Provider
+from skyferry.model import Change, Provider
 from skyferry.server.models import TransferPage, TransferSummary, TransferView
 from skyferry.testing.ledger.refusals import FIRST, UNROUTED
 
@@ -201,6 +201,27 @@ def test_explain_shows_the_rule_that_refused_an_event(filled: Cli) -> None:
     assert "unrouted   1 event of aws_s3://nc matches no configured store" in filled("status").out
     assert filled("status", "--json").json()["unrouted"] == {"aws_s3://nc": 1}
     assert filled("dead-letters", "list", "--json").json()["buckets"] == [{"bucket": "aws_s3://nc", "count": 1}]
+
+
+def test_explain_shows_the_routes_that_take_what_was_refused(filled: Cli) -> None:
+    """The routes have changed, or another worker of the fleet has others."""
+    refused = replace(FIRST, source=replace(FIRST.source, provider=Provider.FILE, bucket="source", key="new/1"))
+
+    async def refuse() -> None:
+        ledger = SqliteLedger(Path("skyferry-data", "ledger.db"), "test", SystemClock())
+        deleted = replace(refused, source=replace(refused.source, key="new/2"), change=Change.DELETED)
+        await ledger.add_refusals([refused, deleted])
+        await ledger.close()
+
+    asyncio.run(refuse())
+    result = filled("explain", "new/1")
+    assert result.code == 0
+    assert "route default would copy file://source/new/1 to destination: new/1\n" in result.out
+    assert "`skyferry submit` copies it" in result.out
+    assert [each["to"] for each in filled("explain", "new/1", "--json").json()["routes"]] == ["destination: new/1"]
+    assert "would copy" not in filled("explain", "new/2").out
+    Path("skyferry.yaml").write_text(ROUTES.replace("to: destination}", "to: destination, filter: {prefix: b/}}"))
+    assert "would copy" not in filled("explain", "new/1", "--config", "skyferry.yaml").out
 
 
 def test_status_counts_what_is_in_the_files(filled: Cli) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import click
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from skyferry.ports import DeadLetter, DeadLetters, Refusal, TransferRow, Transfers
 
 
+REFUSED_BEFORE = (
+    "  the routes have changed since, or the worker has others: `skyferry workers`. `skyferry submit` copies it"
+)
+
+
 def explain(
     key: Annotated[str, Argument(help="A source key, a destination key, or a URL in any form that a command prints.")],
     limit: Limit = 20,
@@ -32,14 +38,15 @@ def explain(
 ) -> None:
     """Show the history of one object: events, decisions with their reasons, attempts, checksums, and the destination's state.
 
-    If the ledger does not know the object, show what each route would do with it, and exit with code 1.
+    If the ledger does not know the object, show what each route would do with it, and exit with code 1. If it knows only that no
+    route matched it, show the routes that would copy it now.
 
     JSON: `key`; `placements` at the destinations, each with `store`, `key`, `deleted` (a tombstone), `version`, `source`,
     `positions` (the newest applied), `occurred_at`, `settled_at`, `transfer_id` and `identity` (of the store); `elsewhere`,
     placements in other stores that had the name of this one; `transfers`, oldest first, and `dead_letters`, as in the HTTP
     API; `refusals`, the last event of each bucket that no route matched, with `source`, `change`, `event_id`, `occurred_at`,
-    `at` and `rules` (route and rule). If the ledger does not know the object, `routes`: what each would do, with `source`,
-    `route`, `to` ("" if it rejects the object) and `rule`.
+    `at` and `rules` (route and rule). In both of these cases, `routes`: what each would do, with `source`, `route`, `to` ("" if
+    it rejects the object) and `rule`.
     """
     from skyferry.cli.arguments.object_keys import find_candidates
 
@@ -55,6 +62,8 @@ def explain(
     if not history.known:
         history = ObjectHistory(answers=list(_try_routes(wanted, settings)))
         unknown = unknown or NotFound("the ledger does not know this object", where=key, hint=_advise(history.answers))
+    elif history.only_refused:
+        history = replace(history, answers=[answer for answer in _try_routes(wanted, settings) if answer.to])
     if json:
         from skyferry.cli.render.history_json import HistoryView
 
@@ -175,5 +184,9 @@ def _print_history(history: ObjectHistory) -> None:
         output.print_lines("", *text.describe_transfer(row))
     for refusal in history.refusals:
         output.print_lines("", *text.describe_refusal(refusal))
+    if history.answers:
+        output.print_lines(
+            "", "with this configuration", *(f"  {answer}" for answer in history.answers), REFUSED_BEFORE
+        )
     for letter in history.letters:
         output.print_lines("", *text.describe_letter(letter))
