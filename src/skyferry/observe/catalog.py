@@ -231,7 +231,7 @@ class Catalog:
     )
     oldest: Series = define_gauge(
         "queue_oldest_age_seconds",
-        "Age of the oldest unacknowledged message; 0 = empty. SQS, Pub/Sub and Azure queues do not report it.",
+        "Age of the oldest unacknowledged message; 0 = empty. Only queues in files, Redis and PostgreSQL report it.",
         "queue",
     )
     received: Series = define_gauge(
