@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ledgers.postgres.old_program import OldProgram, make_schema
+from tests.ledgers.postgres.old_program import OldProgram, ProgramOfVersion4, make_schema
 from tests.ledgers.postgres.places import PostgresHarness
 
 from skyferry.errors import LedgerError, LedgerIncompatible
@@ -94,10 +94,11 @@ async def read_comment(harness: PostgresHarness) -> str:
     return str(await use(harness, lambda db: db.fetchval(query)))
 
 
-async def test_a_release_works_beside_the_one_before_it(harness: PostgresHarness) -> None:
+@pytest.mark.parametrize("release", [OldProgram, ProgramOfVersion4])
+async def test_a_release_works_beside_an_older_one(harness: PostgresHarness, release: type[OldProgram]) -> None:
     """In one schema, which the newer one expands; each settles what it has claimed, and fences of a key only grow."""
-    await make_schema(harness)
-    old = OldProgram(harness)
+    await release.make_schema(harness)
+    old = release(harness)
     await old.enter("old")
     first = transfer("first")
     fences = [await old.claim(first)]
@@ -112,7 +113,7 @@ async def test_a_release_works_beside_the_one_before_it(harness: PostgresHarness
         fences.append(again.fence)
         assert await settle(new, again, done(again))
     assert await settle(new, held, done(held))
-    late = OldProgram(harness)
+    late = release(harness)
     await late.enter("of the older release, and started later")
     fences.append(await late.claim(transfer("late", first.key)))
     assert fences == sorted(set(fences))
