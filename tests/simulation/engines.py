@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import isasyncgenfunction
+from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from skyferry.ledgers.redis.database import KEYS, RedisDatabase, load_scripts
 from skyferry.ledgers.redis.ledger import RedisLedger
 from skyferry.ledgers.redis.records import split_place
 from skyferry.ledgers.rules import to_ticks
+from skyferry.ledgers.sqlite.ledger import SqliteLedger
 from skyferry.ports import Clock, DeadLetter, Filter, Ledger
 from skyferry.postgres.address import parse_postgres
 from skyferry.postgres.pool import Connection, PoolOptions, PostgresPool
@@ -103,6 +105,28 @@ class _TimedPool(PostgresPool[LedgerError]):
     async def close(self) -> None:
         if self._connection is not None:
             await self._connection.close()
+
+
+class SqliteWorlds:
+    """Makes the ledger of one world, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.real, self._path = RealTime(), path
+        self._open = list[SqliteLedger]()
+
+    def __call__(self, clock: Clock) -> SqliteWorlds:
+        """Let the ledger have the time of a clock."""
+        self._clock = clock
+        return self
+
+    def open(self, owner: str) -> Ledger:
+        self._open.append(SqliteLedger(self._path, owner, self._clock, LEASE))
+        return AtomicLedger(self._open[-1], self.real)
+
+    def close(self) -> None:
+        """Close the file."""
+        for ledger in self._open:
+            self.real.run(ledger.close())
 
 
 class PostgresWorlds:

@@ -7,19 +7,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from tests.engine.consume.test_late_changes import PROPAGATE
 from tests.engine.lab import Lab
+from tests.simulation.engines import PostgresWorlds, RedisWorlds, SqliteWorlds
 from tests.simulation.test_cut_off import CUT, LEASE, LOOKS, Cut
 
 from skyferry.engine.resilience.circuit_breaker import LANDING
-from skyferry.model import Change
+from skyferry.errors import LedgerError
+from skyferry.model import Change, Claim, Transfer
 from skyferry.ports import Clock
 from skyferry.ports.decorators import Operation, StoreDecorator
 from skyferry.stores.memory import MemoryBucket, MemoryStore
+from skyferry.testing.ledger.harness import transfer
+from skyferry.testing.servers import PostgresServer, RedisServer
+from skyferry.testing.simulation.ledgers import LedgerEngine, MemoryEngine
 from skyferry.testing.simulation.loop import PROCESS, Deadlock, SimulatedClock, SimulatedLoop
 
 LATE = 15.0  # seconds after which an aborted change takes effect
@@ -50,13 +56,31 @@ class Landing(StoreDecorator):
         task.add_done_callback(lambda done: done.exception())
 
 
+class Unanswering:
+    """A ledger that takes one key over without an answer: the connection ends after the commit."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner, self.unanswered = inner, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def claim(self, transfers: Sequence[Transfer]) -> Any:
+        answers = await self._inner.claim(transfers)
+        if any(isinstance(answer, Claim) and answer.taken_over for answer in answers):
+            self.unanswered += 1
+            raise LedgerError("simulated")
+        return answers
+
+
 class World:
     """Two workers, of which the first has a change under way at the end of its lease, and the second takes its key over."""
 
-    def __init__(self, loop: SimulatedLoop) -> None:
+    def __init__(self, loop: SimulatedLoop, engine: Callable[[Clock], LedgerEngine] = MemoryEngine) -> None:
         self.loop, self.lab = loop, Lab(settings=PROPAGATE)
         clock: Any = SimulatedClock(loop)
         self.clock = self.lab.clock = clock
+        self.engine = engine(clock)
         self.lab.source = MemoryStore("source", clock, MemoryBucket("source"))
         self.inner = MemoryStore("destination", clock, MemoryBucket("destination"))
         self.destination = self.lab.destination = Landing(self.inner, clock)
@@ -87,13 +111,13 @@ class World:
 
     async def cut_off_first(self, *changes: bytes | None) -> None:
         """Cut the first worker off from its ledger during the last one of these changes. It aborts it in time, and dies."""
-        await self._begin_first(Cut(self.lab.ledger(), self.clock), changes)
+        await self._begin_first(Cut(self.engine.open("first"), self.clock), changes)
         await self.clock.sleep(LEASE - self.clock.monotonic() - 1)
         self.loop.crashed.add("first")  # it undoes nothing
 
     async def stop_first(self, *changes: bytes | None) -> None:
         """Stop the first worker during the last one of these changes. It aborts it when it continues, long after its lease."""
-        await self._begin_first(self.lab.ledger(), changes)
+        await self._begin_first(self.engine.open("first"), changes)
         self.loop.freeze("first", 3 * LEASE)
 
     async def _begin_first(self, ledger: Any, changes: Sequence[bytes | None]) -> None:
@@ -105,10 +129,13 @@ class World:
         await self.change(changes[-1])
         await self.clock.sleep(0.2)
 
-    async def finish(self, data: bytes | None, seconds: float = LEASE + 2 * LANDING) -> bytes | None:
+    async def finish(
+        self, data: bytes | None, seconds: float = LEASE + 2 * LANDING, ledger: Any = None
+    ) -> bytes | None:
         """Let a second worker work on a change, and return what the copy contains after some seconds."""
         await self.change(data)
-        self.tasks.append(self.loop.spawn("second", self.lab.worker().run(), "second"))
+        ledger = ledger or self.engine.open("second")
+        self.tasks.append(self.loop.spawn("second", self.lab.worker(ledger).run(), "second"))
         await self.clock.sleep(seconds)
         assert self.destination.landed == 1
         held = self.inner.bucket.objects.get("k")
@@ -116,13 +143,35 @@ class World:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    """A world on virtual time."""
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A world on virtual time. Its ledger is in memory, or that of a fixture."""
+    engine = request.getfixturevalue(request.param) if hasattr(request, "param") else MemoryEngine
     loop = SimulatedLoop(Random(1))
     asyncio.set_event_loop(loop)
-    world = World(loop)
+    world = World(loop, engine)
     yield world
     world.close()
+
+
+@pytest.fixture
+def sqlite_worlds(tmp_path: Path) -> Iterator[SqliteWorlds]:
+    worlds = SqliteWorlds(tmp_path / "ledger.db")
+    yield worlds
+    worlds.close()
+
+
+@pytest.fixture
+def postgres_worlds(postgres_server: PostgresServer) -> Iterator[PostgresWorlds]:
+    worlds = PostgresWorlds(postgres_server)
+    yield worlds
+    worlds.close()
+
+
+@pytest.fixture
+def redis_worlds(redis_server: RedisServer) -> Iterator[RedisWorlds]:
+    worlds = RedisWorlds(redis_server)
+    yield worlds
+    worlds.close()
 
 
 @pytest.mark.parametrize("exact", [True, False], ids=["preconditions", "none"])
@@ -177,12 +226,27 @@ def test_a_worker_that_stood_still_removes_what_its_late_write_brought_back(worl
     world.loop.run_until_complete(scene())
 
 
+@pytest.mark.parametrize("world", ["sqlite_worlds", "postgres_worlds", "redis_worlds"], indirect=True)
+def test_a_key_taken_over_by_a_claim_without_an_answer_waits_as_well(world: World) -> None:
+    """The next claim finds this worker to be the owner already, and does not say that the key was taken over."""
+
+    async def scene() -> None:
+        await world.cut_off_first(b"1")
+        ledger = Unanswering(world.engine.open("second"))
+        assert await world.finish(None, 2 * LEASE + 2 * LANDING, ledger) is None
+        assert ledger.unanswered == 1
+
+    world.loop.run_until_complete(scene())
+
+
 def test_a_key_taken_over_is_free_again_soon(world: World) -> None:
     """Its new owner frees it when no change can take effect any more, so that the next one takes nothing over."""
 
     async def scene() -> None:
         await world.cut_off_first(b"1")
         await world.finish(b"2")
-        assert not world.lab.ledger_state.leases
+        (answer,) = await world.engine.open("third").claim([replace(transfer("t", "k"), store="destination")])
+        assert isinstance(answer, Claim)
+        assert not answer.taken_over
 
     world.loop.run_until_complete(scene())

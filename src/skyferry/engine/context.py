@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import TypeVar
 
 from skyferry.engine.concurrency.concurrency_limit import ConcurrencyLimit
-from skyferry.engine.resilience.circuit_breaker import LANDING, Breaker
+from skyferry.engine.resilience.circuit_breaker import LANDING, Breaker, UnansweredClaims
 from skyferry.engine.telemetry import Reporter
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Transfer
@@ -32,6 +32,7 @@ class EngineContext:
     random: random.Random
     observer: Observer
     limits: Mapping[str, ConcurrencyLimit] = field(default_factory=dict)  # by store; one without a limit takes the most
+    unanswered: UnansweredClaims = field(default_factory=UnansweredClaims)
 
     @property
     def reporter(self) -> Reporter:
@@ -39,14 +40,26 @@ class EngineContext:
         return Reporter(self.observer, self.clock)
 
     async def claim(self, transfers: Sequence[Transfer]) -> Sequence[Claim | Settled | Wait]:
-        """Claim transfers in the ledger, and report how long it took."""
-        answers = await self._request("claim", self.ledger.claim, transfers)
-        # With a shorter lease, workers that wait would take a key from each other without end.
-        if self.ledger.lease > LANDING:
-            for answer in answers:
-                if isinstance(answer, Claim) and answer.taken_over and (at := self.breakers.get(answer.transfer.store)):
-                    at.expect_late_changes(answer.transfer.key)
+        """Claim transfers in the ledger, and report how long it took.
+
+        Expect late changes of each key that was taken over, by this claim or perhaps by an earlier one that had no answer.
+        """
+        try:
+            answers = await self._request("claim", self.ledger.claim, transfers)
+        except BaseException:  # also if it is cancelled
+            self.unanswered.record(transfers)
+            raise
+        for answer in answers:
+            if isinstance(answer, Claim):
+                unanswered = self.unanswered.end(answer.transfer)
+                if answer.taken_over or unanswered:
+                    self._expect_late_changes(answer.transfer)
         return answers
+
+    def _expect_late_changes(self, transfer: Transfer) -> None:
+        # With a shorter lease, workers that wait would take a key from each other without end.
+        if self.ledger.lease > LANDING and (breaker := self.breakers.get(transfer.store)):
+            breaker.expect_late_changes(transfer.key)
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Settle transfers in the ledger, and report how long it took."""

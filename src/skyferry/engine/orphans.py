@@ -108,7 +108,7 @@ class OrphanSettler:
             self._state = WAITING[(WAITING.index(self._state) + 1) % len(WAITING)]
         orphans = [row.transfer for row in page.items if self._is_orphan(row.transfer)]
         lease = Lease(find_lease_end(self._context.clock, self._context.ledger.lease), self._context.clock.monotonic)
-        answers = await self._context.ledger.claim(orphans) if orphans else []
+        answers = await self._context.claim(orphans) if orphans else []
         claims = [answer for answer in answers if isinstance(answer, Claim) and self._is_orphan(answer.transfer)]
         settlements = [await self._settlement(claim, lease) for claim in claims]
         recorded = await self._context.ledger.settle(settlements) if settlements else []

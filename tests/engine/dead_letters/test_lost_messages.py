@@ -29,6 +29,7 @@ from skyferry.engine.dead_letters.lost_messages import (
     find_patience,
 )
 from skyferry.engine.dead_letters.redrive import RedriveQueue
+from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
 from skyferry.engine.resilience.memory_budget import MemoryBudget
 from skyferry.errors import MessageLost
 from skyferry.model import Change, Claim, Position, State, Transfer
@@ -58,10 +59,13 @@ class Scene:
         self.blocked: list[str] = []
         self.queue_down = False
         self.clock: Any = self.lab.clock
+        self.breakers = {"destination": Breaker(BreakerPolicy(), self.clock)}
         self.queue = MemoryQueue("events", self.clock)
 
     def recovery(self) -> LostMessageRecovery:
-        context = EngineContext(self.ledger, self.lab.routes.by_name, {}, self.clock, random.Random(1), self.lab)
+        context = EngineContext(
+            self.ledger, self.lab.routes.by_name, self.breakers, self.clock, random.Random(1), self.lab
+        )
         local = LocalWork(
             self.lab.routes.by_name,
             self.lab.routes.leads,
@@ -135,6 +139,14 @@ async def test_the_transfer_itself_is_done(scene: Scene, changes: dict[str, Any]
     assert sum(counts.values()) == 1
     assert scene.lab.count("transfer.message_lost") == 1
     assert scene.lab.count("transfer.dead") == 0
+
+
+async def test_late_changes_are_expected_of_a_key_that_was_taken_over(scene: Scene) -> None:
+    """The worker of this process claims the key as its owner, and is not told that it was taken over."""
+    await scene.lose("k")
+    await scene.lab.clock.advance(LOST + 1)
+    assert await scene.look() == 1
+    assert scene.breakers["destination"].time_landing("k") > 0
 
 
 async def test_a_copy_that_is_there_is_adopted(scene: Scene) -> None:

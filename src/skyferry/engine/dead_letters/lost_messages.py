@@ -92,7 +92,7 @@ class LostMessageRecovery:
             self._state = WAITING[(WAITING.index(self._state) + 1) % len(WAITING)]
         lost = self._find_lost([row.transfer for row in page.items])
         lost = [each for each in lost if await ledger.get_dead_letter(each.id) is None]  # a letter replaces the message
-        answers = await ledger.claim(lost) if lost else []  # refused while another worker has the key
+        answers = await self._context.claim(lost) if lost else []  # refused while another worker has the key
         claims = {answer.transfer.id: answer for answer in answers if isinstance(answer, Claim)}
         granted = [claims[transfer.id] for transfer in self._find_lost([claim.transfer for claim in claims.values()])]
         # The lease of the key stays: this process may use it for another transfer.
