@@ -1,10 +1,12 @@
-"""An envelope for bodies and attributes that the text of a provider's message cannot carry."""
+"""An envelope for bodies and attributes that the text of a provider's message cannot carry, and attributes as JSON.
+
+Both may come from any program that can write to the queue: whatever they are, a receive returns the message.
+"""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
 
 import orjson
 
@@ -39,10 +41,25 @@ def unwrap(text: str) -> tuple[bytes, Pairs]:
         return raw, ()
     try:
         body, *attributes = orjson.loads(raw)["skyferry-wrapped"]
-        return base64.b64decode(body, validate=True), _pairs(attributes)
+        return base64.b64decode(body, validate=True), _require_pairs(attributes)
     except (ValueError, TypeError):
         return raw, ()
 
 
-def _pairs(values: Iterable[Iterable[object]]) -> Pairs:
-    return tuple((str(name), str(value)) for name, value in values)
+def parse_attributes(text: str | bytes) -> Pairs:
+    """Parse `[[name, value], ...]`. Return () if another program wrote something else."""
+    try:
+        return _require_pairs(orjson.loads(text))
+    except (ValueError, TypeError):
+        return ()
+
+
+def _require_pairs(values: object) -> Pairs:
+    """Return pairs of texts. Raise ValueError for anything else: `str` fails for what is nested deeply, and not by ValueError."""
+    if not isinstance(values, list) or not all(map(_is_pair, values)):
+        raise ValueError("no pairs of texts")
+    return tuple((name, value) for name, value in values)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(each, str) for each in value)

@@ -19,6 +19,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
 from tests.certificates import tls_proxy, write_certificate
+from tests.queues.forged import FORGED
 
 from skyferry.clock import SystemClock
 from skyferry.clouds.credentials import fixed_credentials
@@ -33,7 +34,7 @@ from skyferry.events.detect import parse_message
 from skyferry.ports import Outgoing
 from skyferry.ports.inspection import Redrive
 from skyferry.queues.nats.connection import NatsConnection, NatsOptions
-from skyferry.queues.nats.queue import NatsQueue
+from skyferry.queues.nats.queue import ATTRIBUTES, NatsQueue
 from skyferry.queues.nats.scheme import parse_nats
 from skyferry.testing.servers import NatsServer, nats
 
@@ -55,6 +56,17 @@ def open_queue(url: str, secret: Any = None, tls: TlsSettings | None = None, lea
     options = NatsOptions(address, url.startswith("tls"), tls or TlsSettings(), lease, connect_timeout=2)
     OPENED.append(NatsQueue("nats", NatsConnection("nats", options, secret or fixed_credentials("")), SystemClock()))
     return OPENED[-1]
+
+
+@pytest.mark.parametrize("text", FORGED.values(), ids=FORGED.keys())
+async def test_a_message_with_forged_attributes_is_received(nats_server: NatsServer, text: str) -> None:
+    """One that could not be received would stop each worker, and come again."""
+    queue = open_queue(f"nats://{nats_server.address}/forged{next(NAMES)}/c?subject=forged{next(NAMES)}")
+    await queue.send([])
+    await queue._connection.subscribe()
+    subject, headers = queue._connection.require_subject(), {ATTRIBUTES: text}
+    await queue._connection.run(lambda client, stream: stream.publish(subject, b"x", headers=headers))
+    assert [(message.body, message.attributes) for message in await queue.receive(5, 5)] == [(b"x", ())]
 
 
 async def test_an_outage_costs_no_attempt_and_loses_no_message(nats_server: NatsServer) -> None:

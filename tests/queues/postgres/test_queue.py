@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.queues.forged import FORGED
 from tests.queues.outages import receive_bodies
 
 from skyferry.clock import SystemClock
@@ -19,6 +20,7 @@ from skyferry.config.identity import IdentitySettings
 from skyferry.config.settings import QueueSettings
 from skyferry.config.urls import resolve_queue
 from skyferry.errors import QueueError
+from skyferry.model import Priority
 from skyferry.ports import Outgoing
 from skyferry.postgres.address import parse_postgres
 from skyferry.postgres.pool import PoolOptions, PostgresPool
@@ -72,6 +74,17 @@ async def test_an_outage_costs_no_attempt_and_loses_no_message(postgres_server: 
         await queue.ack([held])
         assert (await queue.depth()).leased == 1
         await place.close()
+
+
+@pytest.mark.parametrize("text", FORGED.values(), ids=FORGED.keys())
+async def test_a_row_with_forged_columns_is_received(place: Place, text: str) -> None:
+    """One that could not be received would stop each worker, and come again."""
+    queue = place.open()
+    await queue.send([Outgoing(b"x")])
+    update = f"UPDATE {queue._table} SET attributes = $1, priority = 'urgent'"
+    await queue._pool.run(lambda connection: connection.execute(update, text))
+    (message,) = await queue.receive(5, 5)
+    assert (message.body, message.attributes, message.priority) == (b"x", (), Priority.NORMAL)
 
 
 async def test_a_waiting_receiver_survives_a_restart(postgres_server: PostgresServer) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.certificates import tls_proxy
+from tests.queues.forged import FORGED
 from tests.queues.outages import receive_bodies
 
 from skyferry.clock import SystemClock
@@ -73,6 +74,15 @@ async def test_an_outage_costs_no_attempt_and_loses_no_message(redis_server: Red
         assert await queue.extend(held) == []
         await queue.ack(held)
         assert [(message.body, message.attempt) for message in await queue.receive(5, 0)] == [(b"y", 1)]
+
+
+@pytest.mark.parametrize("text", FORGED.values(), ids=FORGED.keys())
+async def test_an_entry_with_forged_attributes_is_received(redis_server: RedisServer, url: str, text: str) -> None:
+    """One that could not be received would stop each worker, and come again."""
+    queue = open_queue(url)
+    await queue.depth()
+    await run(queue, "XADD", queue._stream, "*", "body", "x", "attributes", text)
+    assert [(message.body, message.attributes) for message in await queue.receive(5, 5)] == [(b"x", ())]
 
 
 async def test_a_waiting_receiver_survives_a_restart(redis_server: RedisServer) -> None:

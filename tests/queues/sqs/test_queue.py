@@ -6,6 +6,7 @@ import secrets
 from dataclasses import replace
 
 import pytest
+from tests.queues.forged import FORGED
 from tests.queues.sqs.test_conformance import ANY, created
 
 from skyferry.clouds.credentials import S3Credentials, fixed_credentials
@@ -20,6 +21,8 @@ from skyferry.testing.clock import ManualClock
 from skyferry.testing.servers import LocalStack
 from skyferry.testing.servers.proxy import Fault, FaultProxy
 
+SENT = {name: text for name, text in FORGED.items() if text}  # the service refuses an empty attribute
+
 
 async def test_many_are_received_and_acked_by_one_call(localstack_server: LocalStack) -> None:
     """More than a batch of ten: several batches at the same time, and nothing stays."""
@@ -32,6 +35,17 @@ async def test_many_are_received_and_acked_by_one_call(localstack_server: LocalS
     assert await queue.extend(seen) == []
     await queue.ack(seen)
     assert (await queue.depth()).ready == (await queue.depth()).leased == 0
+    await queue.close()
+
+
+@pytest.mark.parametrize("text", SENT.values(), ids=SENT.keys())
+async def test_a_message_with_forged_attributes_is_received(localstack_server: LocalStack, text: str) -> None:
+    """One that could not be received would stop each worker, and come again."""
+    queue = await (await created(localstack_server, lease=30)).open()
+    attributes = {REST: {"DataType": "String", "StringValue": text}}
+    assert isinstance(queue, SqsQueue)
+    await queue._client.call("SendMessage", MessageBody="x", MessageAttributes=attributes)
+    assert [(message.body, message.attributes) for message in await queue.receive(5, 5)] == [(b"x", ())]
     await queue.close()
 
 
@@ -136,6 +150,7 @@ async def test_a_foreign_attribute_with_the_same_name_is_ignored(value: str, loc
     harness = await created(localstack_server)
     queue = SqsQueue("sqs", harness.name, ANY, harness.options)
     attributes = {REST: {"DataType": "String", "StringValue": value}}
+    assert isinstance(queue, SqsQueue)
     await queue._client.call("SendMessage", MessageBody="x", MessageAttributes=attributes)
     assert [m.body for m in await queue.receive(10, 2)] == [b"x"]
     await queue.close()

@@ -28,6 +28,7 @@ from skyferry.queues.concurrency import run_all
 from skyferry.queues.nats.connection import FAILURES, GONE, NatsConnection
 from skyferry.queues.nats.inspection import inspect
 from skyferry.queues.nats.scheme import TRAITS
+from skyferry.queues.text_envelope import parse_attributes
 
 ATTRIBUTES = "Skyferry-Attributes"  # the header with the attributes, as JSON in ASCII
 PULL = 30.0  # seconds of one request for messages
@@ -229,9 +230,4 @@ def _message(message: Msg, until: float) -> Message:
 
 def _attributes(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """Return the attributes that Skyferry sent, or the headers of another program."""
-    if ATTRIBUTES not in headers:
-        return tuple(headers.items())
-    try:
-        return tuple((str(name), str(value)) for name, value in json.loads(headers[ATTRIBUTES]))
-    except (ValueError, TypeError):
-        return ()
+    return parse_attributes(headers[ATTRIBUTES]) if ATTRIBUTES in headers else tuple(headers.items())

@@ -35,6 +35,7 @@ from skyferry.queues.notifier import Notifier
 from skyferry.queues.postgres.inspection import inspect
 from skyferry.queues.postgres.listener import ChannelListener
 from skyferry.queues.postgres.scheme import TRAITS
+from skyferry.queues.text_envelope import parse_attributes
 from skyferry.sql import load_statements
 from skyferry.sql.schema_steps import load_history
 
@@ -246,6 +247,6 @@ def _message(row: Any, owner: str, until: float) -> Message:
         attempt=attempt,
         enqueued_at=sent,
         lease_until=until,
-        attributes=() if attributes == "[]" else tuple((name, value) for name, value in orjson.loads(attributes)),
-        priority=Priority(priority),
+        attributes=() if attributes == "[]" else parse_attributes(attributes),
+        priority=Priority(priority) if priority in HEAD_START else Priority.NORMAL,
     )

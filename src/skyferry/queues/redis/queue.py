@@ -23,6 +23,7 @@ from skyferry.queues.notifier import Notifier
 from skyferry.queues.redis.inspection import inspect, may_send
 from skyferry.queues.redis.listener import StreamListener
 from skyferry.queues.redis.scheme import GROUP, TRAITS
+from skyferry.queues.text_envelope import parse_attributes
 from skyferry.redis.client import RedisClient
 from skyferry.redis.scripts import LuaScript
 
@@ -177,7 +178,6 @@ def _message(number: bytes, attempt: int, fields: Sequence[bytes], until: float)
     body = given.get(b"body")
     if body is None and len(given) == 1:  # of a program that has another name for it
         [body] = given.values()
-    attributes = _attributes(given.get(b"attributes", b"[]"))
     return Message(
         id=number.decode(),
         body=b"" if body is None else body,
@@ -185,13 +185,5 @@ def _message(number: bytes, attempt: int, fields: Sequence[bytes], until: float)
         attempt=attempt,
         enqueued_at=int(number.partition(b"-")[0]) / 1000,
         lease_until=until,
-        attributes=attributes,
+        attributes=parse_attributes(given.get(b"attributes", b"[]")),
     )
-
-
-def _attributes(text: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the pairs; none if another program wrote something else."""
-    try:
-        return tuple((str(name), str(value)) for name, value in orjson.loads(text))
-    except (ValueError, TypeError):
-        return ()

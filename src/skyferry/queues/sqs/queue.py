@@ -31,7 +31,7 @@ from skyferry.queues.concurrency import receive_rest, run_all
 from skyferry.queues.sqs.client import SqsClient, SqsOptions
 from skyferry.queues.sqs.inspection import inspect
 from skyferry.queues.sqs.scheme import FIFO, HOLD, TRAITS
-from skyferry.queues.text_envelope import Pairs, text_of, unwrap, wrap
+from skyferry.queues.text_envelope import Pairs, parse_attributes, text_of, unwrap, wrap
 
 BATCH = 10  # messages in one request
 BATCH_BYTES = 256 * 2**10  # bytes in one request; newer regions take 1 MiB
@@ -309,16 +309,8 @@ def _outgoing(attributes: Pairs) -> dict[str, dict[str, str]]:
 def _incoming(attributes: dict[str, dict[str, str]]) -> Pairs:
     """Return the attributes by name; binary ones stay in base64."""
     found = {n: v.get("StringValue", v.get("BinaryValue", "")) for n, v in attributes.items()}
-    found.update(_rest(found.pop(REST, "")))
+    found.update(parse_attributes(unwrap(found.pop(REST, ""))[0]))
     return tuple(sorted(found.items()))
-
-
-def _rest(text: str) -> dict[str, str]:
-    """Invert `_outgoing`. Return {} for a text of another writer."""
-    try:
-        return {str(name): str(value) for name, value in orjson.loads(unwrap(text)[0])}
-    except (ValueError, TypeError):
-        return {}
 
 
 def _grouped(numbers: Iterable[int], entries: Sequence[dict[str, Any]]) -> Iterable[list[int]]:
