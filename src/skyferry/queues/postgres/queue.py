@@ -73,6 +73,7 @@ class PostgresQueue:
         self._channel = "skyferry_" + hashlib.sha256(f"{schema}/{self._queue}".encode()).hexdigest()[:32]
         self._notifier = Notifier()
         self._listener = ChannelListener(pool, self._channel, self._notifier.notify, clock)
+        self._heard, self._due = 0, 0.0  # of the last look: notifications before it, and when the next one is due
         self._made = False
         self._making = asyncio.Lock()
 
@@ -91,15 +92,26 @@ class PostgresQueue:
             self._listener.start()
         while True:
             count = self._notifier.count
-            batch = await self._take(limit)
-            left = deadline - self._clock.monotonic()
-            if batch or left <= 0:
-                return batch
-            due = await self._run(lambda connection: connection.fetchval(self._sql["due"], self._queue, POLL))
-            pause = LISTENING if self._listener.listening else self._poll
-            await self._notifier.wait(count, self._clock, max(0.0, min(left, pause, pause if due is None else due)))
+            if not (
+                listens and self._listener.listening and count == self._heard and self._clock.monotonic() < self._due
+            ):
+                began = self._clock.monotonic()
+                batch = await self._take(limit)
+                if batch or deadline <= self._clock.monotonic():
+                    self._due = 0.0
+                    return batch
+                self._heard, self._due = count, began + await self._find_pause()
+            if (left := deadline - self._clock.monotonic()) <= 0:
+                return []
+            await self._notifier.wait(count, self._clock, max(0.0, min(left, self._due - self._clock.monotonic())))
             if self._pool.closed:
                 return []
+
+    async def _find_pause(self) -> float:
+        """Return the seconds until the next look, unless a notification comes."""
+        due = await self._run(lambda connection: connection.fetchval(self._sql["due"], self._queue, POLL))
+        pause = LISTENING if self._listener.listening else self._poll
+        return pause if due is None else min(pause, due)
 
     async def extend(self, messages: Sequence[Message], seconds: float = 0.0) -> list[Message]:
         """See `EventQueue`."""
