@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from skyferry.frozen import dataclass
 from skyferry.ports.inspection import Wrong
@@ -18,20 +18,27 @@ TIMEOUTS = {
     "transaction_timeout": 30_000,
     "lock_timeout": 1_000,
     "idle_in_transaction_session_timeout": 1_000,
+    "idle_session_timeout": 10_000,
 }
 NAMES = (
     *("server_version", "server_version_num", "server_encoding", "transaction_read_only", "in_hot_standby"),
     *("zero_damaged_pages", "max_connections", "superuser_reserved_connections", *DURABLE, *TIMEOUTS),
+    "synchronous_standby_names",
 )
 ENCODINGS = ("UTF8", "SQL_ASCII")  # that keep any key; the second keeps bytes as they are
 SPARE = 5  # connections of one worker: to the ledger, and one that listens
 CONNECTIONS = "connections"  # in use, among the values of NAMES
+CONFIRMING = "confirming"  # standbys that confirm commits, also those of which the role may not know it
 _CONNECTIONS = """SELECT (SELECT sum(numbackends) FROM pg_stat_database) AS connections,
+    (SELECT count(*) FROM pg_stat_replication WHERE coalesce(sync_state, 'sync') IN ('sync', 'quorum')) AS confirming,
     CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END AS role_limit,
     (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user) AS role_connections,
     CASE WHEN rolsuper THEN -1 ELSE datconnlimit END AS database_limit,
     (SELECT numbackends FROM pg_stat_database WHERE datname = current_database()) AS database_connections
 FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_database()"""
+_UNLOGGED = """SELECT format('%I.%I', $1::text, relname) FROM pg_class
+WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND relname = ANY($2::text[]) AND relpersistence = 'u'
+ORDER BY relname"""
 _FACTS = """SELECT current_user, current_setting('server_version'),
     coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
     pg_is_in_recovery(), pg_backend_pid(),
@@ -58,16 +65,22 @@ async def read_server_facts(connection: Connection) -> ServerFacts:
     return ServerFacts(who, version, tls, standby, process != connection.get_server_pid(), now - here)
 
 
-async def find_unsafe_settings(connection: Connection) -> list[Wrong]:
-    """Return the settings that need a correction."""
+async def find_unsafe_settings(connection: Connection, schema: str, tables: Sequence[str]) -> list[Wrong]:
+    """Return the settings that need a correction, and those of `tables`, which may not exist yet, that a crash empties."""
     rows = await connection.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", NAMES)
     used = await connection.fetchrow(_CONNECTIONS)
     counts = {name: str(value or 0) for name, value in (used or {CONNECTIONS: 0}).items()}
-    return list(check_server_settings({**dict(map(tuple, rows)), **counts}))
+    unlogged = await connection.fetch(_UNLOGGED, schema, tables)
+    lost = [
+        Wrong(f"{each} is UNLOGGED: a crash empties it", f"ALTER TABLE {each} SET LOGGED;", loses=True)
+        for (each,) in unlogged
+    ]
+    return [*check_server_settings({**dict(map(tuple, rows)), **counts}), *lost]
 
 
 def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
-    """Yield what is wrong with the values of NAMES and CONNECTIONS. Pure."""
+    """Yield what is wrong with the values of NAMES, CONNECTIONS and CONFIRMING. Pure."""
+    waits = found["synchronous_commit"] not in ("off", "local")
     if int(found["server_version_num"]) < OLDEST:
         yield Wrong(f"PostgreSQL {found['server_version']} is too old", "Use PostgreSQL 14 or newer.")
     if found["transaction_read_only"] == "on" and found.get("in_hot_standby") == "off":
@@ -85,10 +98,14 @@ def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
         yield Wrong("zero_damaged_pages is on: records may vanish", "Set zero_damaged_pages = off.", loses=True)
     for name, least in TIMEOUTS.items():
         if 0 < int(found.get(name, "0")) < least:
+            ended = "connections" if name == "idle_session_timeout" else "statements"
             yield Wrong(
-                f"{name} is {found[name]} ms: the server ends statements of Skyferry",
+                f"{name} is {found[name]} ms: the server ends {ended} of Skyferry",
                 f"Run: ALTER ROLE … SET {name} = '{least // 1000}s', or 0.",
             )
+    if (names := found.get("synchronous_standby_names")) and found.get(CONFIRMING) == "0" and waits:
+        what = f"synchronous_standby_names is {names!r}, and no such standby is connected: each commit waits for one"
+        yield Wrong(what, "Start the standby, or set synchronous_standby_names = ''.")
     yield from _check_connections(found)
 
 

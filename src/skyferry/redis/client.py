@@ -21,6 +21,7 @@ from skyferry.errors import SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.redis.address import RedisAddress
 from skyferry.redis.sentinel import REFUSED, UNKNOWN, Sentinels, connect_primary
+from skyferry.regex import compile_lazily
 from skyferry.tasks.cancellation import keep_cancellation
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ Client: TypeAlias = Any  # Redis or RedisCluster: their types of answers depend 
 FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError)
 UNAUTHENTICATED = "Set the password, in identity.secret_file or REDIS_PASSWORD."
 RIGHTS = "Give the user the commands and the keys of the queue or ledger: ACL SETUSER."
+RENAMED = "Remove rename-command of it from the server's configuration."
 UNSERVED = "Slots of the cluster are not served, see CLUSTER INFO; requests are retried."
 # By the first word of an answer, or by one in it: scripts put words of their own in front.
 _HINTS = {
@@ -55,8 +57,13 @@ _HINTS = {
     "MOVED": "It is a member of a cluster: add ?cluster=on.",
     "CROSSSLOT": "The keys are in different slots of the cluster: use {braces} around a common part of both names.",
     "CLUSTERDOWN": UNSERVED,
-    "unknown command": "Use Redis 6.2 or newer, or Valkey. If it is a sentinel, add ?sentinel=PRIMARY.",
+    "nknown Redis command": RENAMED,
+    "unknown command": f"{RENAMED} Or use Redis 6.2 or newer, or Valkey. If it is a sentinel, add ?sentinel=PRIMARY.",
 }
+# Digests and lines of scripts, and arguments: they say nothing to people
+_NOISE = compile_lazily(
+    r"^Error running script .*?: (?=@user_script)|@user_script: ?\d+: |, with args beginning with:.*"
+)
 _KINDS = (  # of errors whose first word the driver removes
     (exceptions.NoPermissionError, "NOPERM"),
     (exceptions.ReadOnlyError, "READONLY"),
@@ -224,7 +231,8 @@ class RedisClient(Generic[E]):
         return "It must expect TLS there." if self.address.tls else "If it expects TLS there, use rediss://."
 
     def _translate(self, error: Exception) -> E:
-        said = (str(error) or type(error).__name__).splitlines()[0].partition(" script: ")[0]  # its digest says nothing
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        said = _NOISE.sub("", said.partition(" script: ")[0])
         named = next((word for kind, word in _KINDS if isinstance(error, kind)), "")
         word = next((word for word in _HINTS if word in said), named)
         hint, transient = _HINTS.get(word, ""), word in _TRANSIENT

@@ -12,7 +12,11 @@ from skyferry.ports.inspection import Wrong
 from skyferry.redis.client import Client, RedisClient
 
 OLDEST = (6, 2)
-NAMES = ("maxmemory-policy", "appendonly", "appendfsync", "save", "min-replicas-to-write")
+NAMES = (
+    *("maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save"),
+    *("min-replicas-to-write", "maxclients"),
+)
+SPARE = 20  # connections of one worker: to the ledger, to a queue, and those that wait
 UNREADABLE = "unreadable"
 FULL = 0.9  # of maxmemory, from which on a warning is due
 
@@ -61,9 +65,28 @@ def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
         yield Wrong(what, "Set maxmemory-policy noeviction.", loses=True)
     yield from _check_persistence(found)
     yield from find_full_memory(found, "the ledger cannot be written", "Raise maxmemory, or shorten ledger.retention.")
+    yield from find_refusals(found)
     if int(found.get("connected_slaves", "0")) and found["min-replicas-to-write"] == "0":
         what = "min-replicas-to-write is 0: a primary that is cut off confirms what its replicas never get"
         yield Wrong(what, "Set min-replicas-to-write 1.")
+
+
+def find_refusals(found: Mapping[str, Any]) -> Iterator[Wrong]:
+    """Yield why the server refuses writes or connections, by its INFO and its settings. Pure."""
+    wanted, good = int(found.get("min-replicas-to-write") or 0), int(found.get("min_slaves_good_slaves", 0))
+    if good < wanted and found.get("role") != "slave":
+        what = f"min-replicas-to-write is {wanted}, and {good} replicas follow: the server refuses all writes"
+        yield Wrong(what, "Start the replicas, or lower min-replicas-to-write.")
+    most, used = int(found.get("maxclients") or 0), int(found.get("connected_clients", 0))
+    if most and most - used < SPARE:
+        yield Wrong(f"{used} of {most} connections are in use, and a worker needs up to {SPARE}", "Raise maxclients.")
+
+
+def find_late_writes(found: Mapping[str, Any]) -> Iterator[Wrong]:
+    """Yield what is wrong if the append-only file is not flushed while it is rewritten. Pure."""
+    if found.get("appendonly") == "yes" and found.get("no-appendfsync-on-rewrite") == "yes":
+        what = "no-appendfsync-on-rewrite is yes: a crash of the machine loses what was written during a rewrite of the file"
+        yield Wrong(what, "Set no-appendfsync-on-rewrite no.")
 
 
 def find_full_memory(info: Mapping[str, Any], then: str, hint: str) -> Iterator[Wrong]:
@@ -88,6 +111,7 @@ def _check_persistence(found: Mapping[str, str]) -> Iterator[Wrong]:
         yield Wrong(
             f"appendfsync is {found['appendfsync']}: a crash of the machine loses {lost}", "Set appendfsync always."
         )
+    yield from find_late_writes(found)
 
 
 def describe_version(found: Mapping[str, str]) -> str:

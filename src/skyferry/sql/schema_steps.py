@@ -21,6 +21,7 @@ from skyferry.sql import read_steps
 
 _SEQUENCE = compile_lazily(r"CREATE SEQUENCE (?:@schema\.)?(\w+)")
 _TABLE = compile_lazily(r"CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?(?:@schema\.)?(\w+)")
+_LOGGED = compile_lazily(r"CREATE TABLE (?:IF NOT EXISTS )?(?:@schema\.)?(\w+)")
 _NAME = compile_lazily(r"(\d{4})-(expand|contract)-([a-z0-9-]+)\.sql")
 
 
@@ -75,6 +76,11 @@ class SchemaHistory:
     def tables(self) -> list[str]:
         """The names of all tables that the steps make."""
         return _TABLE.findall(self.sql)
+
+    @property
+    def logged_tables(self) -> list[str]:
+        """The names of those that survive a crash of the server."""
+        return _LOGGED.findall(self.sql)
 
     @property
     def sequences(self) -> list[str]:

@@ -98,7 +98,8 @@ class PostgresLedgerMaintenance:
         """See `InspectableLedger`."""
         async with self._database() as db:
             facts = await db.run(read_server_facts)
-            unsafe = await db.run(find_unsafe_settings)
+            tables = HISTORY.logged_tables
+            unsafe = await db.run(lambda connection: find_unsafe_settings(connection, self._schema, tables))
             state = await db.run(lambda connection: read_schema_state(connection, self._schema, HISTORY))
             costly = await db.run(lambda connection: find_costly_settings(connection, self._schema))
             lacking = await db.run(lambda connection: find_lacking_rights(connection, self._schema, HISTORY))

@@ -18,7 +18,7 @@ from skyferry.ledgers.redis.database import (
     parse_version,
 )
 from skyferry.ledgers.redis.ledger import RedisLedger
-from skyferry.ledgers.redis.rights import find_lacking_rights
+from skyferry.ledgers.redis.rights import find_foreign_keys, find_lacking_rights
 from skyferry.ports.inspection import LedgerFacts
 from skyferry.ports.ledger import Backup, Ledger, LedgerRecords, LedgerStatus
 from skyferry.redis.client import Client, RedisClient
@@ -105,7 +105,7 @@ class RedisLedgerMaintenance:
         client = self._client()
         try:
             found, skew = await read_server_settings(client), await measure_skew(client)
-            lacking = await find_lacking_rights(client)
+            lacking, foreign = await find_lacking_rights(client), await find_foreign_keys(client)
         finally:
             await client.close()
         address = client.address
@@ -118,7 +118,7 @@ class RedisLedgerMaintenance:
             f"durability: {describe_durability(found)}",
         )
         who = address.server.user or "default"
-        return LedgerFacts(address.server.shown, who, skew, notes, (*lacking, *check_server_settings(found)))
+        return LedgerFacts(address.server.shown, who, skew, notes, (*lacking, *foreign, *check_server_settings(found)))
 
     async def back_up(self, target: Path) -> Backup:
         """Raise SkyferryError: the server does it, as of one moment and while the service runs."""

@@ -9,8 +9,9 @@ from typing import Any
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.redis.database import FILES, ledger_keys
+from skyferry.ledgers.redis.scheme import WRONG_TYPE
 from skyferry.ports.inspection import Wrong
-from skyferry.redis.client import RedisClient
+from skyferry.redis.client import Client, RedisClient
 from skyferry.redis.scripts import LuaScript
 
 # Servers before 7.0 have no such function. Returns the commands that may not be used at one key at least.
@@ -24,6 +25,7 @@ _CHECK = LuaScript(
     "end\n"
     "return denied\n"
 )
+KINDS = (b"none", b"hash", b"zset")
 _COMMAND = re.compile(r"'((?:H|Z)[A-Z]+)'")  # the ledger has hashes and sorted sets only
 
 
@@ -39,6 +41,18 @@ async def find_lacking_rights(client: RedisClient[LedgerError]) -> Iterator[Wron
     commands, keys = list_commands(), ledger_keys(client)
     found: list[bytes] = await client.run(lambda redis: _CHECK.run(redis, keys, commands))
     return _explain([name.decode() for name in found], client)
+
+
+async def find_foreign_keys(client: RedisClient[LedgerError]) -> list[Wrong]:
+    """Return the keys of the ledger that another program uses. Raises LedgerError."""
+    keys = ledger_keys(client)
+
+    async def read(redis: Client) -> list[bytes]:
+        return [await redis.type(key) for key in keys]
+
+    kinds = await client.run(read)
+    found = [f"{key} is a {kind.decode()}" for key, kind in zip(keys, kinds, strict=True) if kind not in KINDS]
+    return [Wrong(", ".join(found), WRONG_TYPE)] if found else []
 
 
 def _explain(denied: list[str], client: RedisClient[Any]) -> Iterator[Wrong]:

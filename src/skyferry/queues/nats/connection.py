@@ -30,6 +30,7 @@ PENDING = 20_000  # messages of one consumer that are leased at once: more than 
 ALIVE = 2  # seconds that a server has for a pong, and a connection to close
 OVERLAP = 10065  # JetStream's code: another stream has the subject
 RUNS = "Check that the server runs, and the host and the port of the URL."
+RIGHTS = "Grant the user publish to $JS.API.>, $JS.ACK.> and the subject, and subscribe to _INBOX.>."
 REFUSED = "Check the credentials: identity.secret_file, or NATS_CREDENTIALS."
 
 
@@ -65,7 +66,10 @@ class NatsConnection:
         self._client: Client | None = None
         self._subscription: JetStreamContext.PullSubscription | None = None
         self._lost = False  # the next receive looks for the stream and the consumer, and makes them
-        self._sent = ""
+        self._sent, self._denied = (
+            "",
+            "",
+        )  # the last secret, and what the server has denied since: it answers nothing then
         self._opening = asyncio.Lock()
         self._answered = False  # once: its encryption is right
         self.ack_wait = options.lease  # seconds, as the consumer has it
@@ -157,6 +161,8 @@ class NatsConnection:
 
         async def note(error: Exception) -> None:
             failures.append(error)
+            if "ermissions" in str(error):
+                self._denied = str(error)
 
         try:
             await client.connect(
@@ -218,6 +224,14 @@ class NatsConnection:
             self._check_consumer(info)
         return info
 
+    async def find_limits(self) -> tuple[int, bool]:
+        """Return the bytes of the largest message that the server accepts, and True if it is one of a cluster."""
+
+        async def ask(client: Client, context: JetStreamContext) -> tuple[int, bool]:
+            return client.max_payload, bool(getattr(client, "_server_info", {}).get("cluster"))
+
+        return await self.run(ask)
+
     async def find_other_stream(self) -> str:
         """Return the name of the stream that has the subject; "" = there is none. Raises QueueError."""
         try:
@@ -259,6 +273,9 @@ class NatsConnection:
     async def _explain(self, error: Exception) -> QueueError:
         """Return the error. A server that has never let this client in is asked if it expects TLS before its first line."""
         if isinstance(error, TimeoutError):
+            if denied := self._denied:
+                self._denied, said = "", f"refused at {self.options.address.shown}: {denied}"
+                return self._refuse(said, RIGHTS)
             await self._leave_silent_server()
         found, (host, port) = self._translate(error), self.options.address.hosts[0]
         if found.transient is None and not (self._answered or self.options.tls) and await expects_tls(host, port):

@@ -10,6 +10,7 @@ from skyferry.ports.inspection import OUTAGE, QueueFacts, Redrive, Unknown, Wron
 from skyferry.queues.nats.connection import PENDING, NatsConnection
 from skyferry.queues.nats.scheme import TRAITS
 
+LARGE = 64 * 1024  # bytes of a message with an event: its key alone may have 1 KiB in each of several fields
 UNDELIVERED = "nowhere: the message stays in the stream, and is not delivered again"
 
 
@@ -17,6 +18,8 @@ async def inspect(connection: NatsConnection) -> QueueFacts:
     """See `InspectableQueue`. Raises QueueError."""
     consumer, stream = await connection.find_consumer(), await connection.find_stream()
     other = "" if stream else await connection.find_other_stream()
+    largest, is_cluster = await connection.find_limits()
+    replicas = (stream.config.num_replicas if stream else None) or 1
     most = (consumer.config.max_deliver if consumer else None) or -1
     subjects = ", ".join((stream.config.subjects if stream else [connection.subject]) or [])
     wait = consumer.config.ack_wait if consumer else connection.options.lease
@@ -33,6 +36,7 @@ async def inspect(connection: NatsConnection) -> QueueFacts:
             "TLS" if connection.options.tls else "without TLS",
             f"subjects {subjects}",
             f"ack wait {wait:g} s",
+            *(["one replica: it is away with its server"] if is_cluster and replicas == 1 else []),
             *([] if consumer else [f"the first start creates {'' if stream else 'stream and '}consumer"]),
         ),
         wrong=(
@@ -40,6 +44,7 @@ async def inspect(connection: NatsConnection) -> QueueFacts:
             *(_find_consumer_faults(connection, consumer) if consumer else ()),
             *(_find_stream_faults(connection.subject, stream) if stream else ()),
             *(_find_losses(stream) if stream else ()),
+            *_find_size_faults(stream, largest),
             *(_find_other_consumers(connection.consumer, stream) if stream and not consumer else ()),
         ),
     )
@@ -58,6 +63,9 @@ def _find_consumer_faults(connection: NatsConnection, consumer: ConsumerInfo) ->
             f"consumer {name} receives {chosen} alone, and events are sent to {connection.subject}",
             f"Run: nats consumer edit {connection.stream} {name} --filter={connection.subject}; or correct the option subject.",
         )
+    if consumer.config.headers_only:
+        what = f"consumer {name} delivers headers alone, so each message becomes a dead letter"
+        yield Wrong(what, "Name a consumer that delivers whole messages: headers_only cannot be changed.")
     pending = consumer.config.max_ack_pending or 0
     if 0 < pending < 1000:
         yield Wrong(
@@ -70,6 +78,9 @@ def _find_stream_faults(subject: str, stream: StreamInfo) -> Iterator[Wrong]:
     if stream.config.storage == StorageType.MEMORY:
         what = "the stream is in memory: a restart loses all messages"
         yield Wrong(what, "Use a stream with the storage file.", loses=True)
+    if stream.config.no_ack:
+        what = "the stream does not confirm messages, so none can be sent"
+        yield Wrong(what, f"Run: nats stream edit {stream.config.name} --ack.")
     if stream.config.retention == RetentionPolicy.INTEREST:
         yield Wrong(
             "the stream keeps messages only while it has consumers",
@@ -81,6 +92,15 @@ def _find_stream_faults(subject: str, stream: StreamInfo) -> Iterator[Wrong]:
         and not any("*" in s or ">" in s for s in stream.config.subjects or [])
     ):
         yield Wrong(f"the stream has no subject {subject}", "Correct the option subject, or add it to the stream.")
+
+
+def _find_size_faults(stream: StreamInfo | None, largest: int) -> Iterator[Wrong]:
+    """Yield why the messages of some events cannot be sent."""
+    most, hint = largest, "Raise max_payload of the server."
+    if stream and 0 < (limit := stream.config.max_msg_size or 0) < most:
+        most, hint = limit, f"Run: nats stream edit {stream.config.name} --max-msg-size=-1."
+    if most < LARGE:
+        yield Wrong(f"messages of more than {most:,} bytes are refused, and an event may have {LARGE:,}", hint)
 
 
 def _find_losses(stream: StreamInfo) -> Iterator[Wrong]:
@@ -96,7 +116,13 @@ def _find_losses(stream: StreamInfo) -> Iterator[Wrong]:
 
 
 def _find_other_consumers(consumer: str, stream: StreamInfo) -> Iterator[Wrong]:
-    """Yield why a work queue accepts no consumer."""
+    """Yield why the stream accepts no consumer."""
+    if 0 < (most := stream.config.max_consumers or 0) <= stream.state.consumer_count:
+        what = (
+            f"the stream has {stream.state.consumer_count} of {most} consumers, so consumer {consumer} cannot be made"
+        )
+        yield Wrong(what, f"Name one of them in the URL: nats consumer ls {stream.config.name}.")
+        return
     if stream.config.retention == RetentionPolicy.WORK_QUEUE and stream.state.consumer_count:
         what = f"the stream is a work queue that another consumer receives from, so consumer {consumer} cannot be made"
         yield Wrong(what, f"Name that consumer in the URL: nats consumer ls {stream.config.name}.")

@@ -162,8 +162,10 @@ class PostgresQueue:
 
     async def inspect(self) -> QueueFacts:
         """See `InspectableQueue`."""
-        row = await self._pool.run(lambda connection: connection.fetchrow(self._sql["facts"], self._table))
-        unsafe, state = await self._pool.run(find_unsafe_settings), await self._read_state()
+        row = await self._try(lambda connection: connection.fetchrow(self._sql["facts"], self._table))
+        tables = HISTORY.logged_tables
+        unsafe = await self._pool.run(lambda connection: find_unsafe_settings(connection, self._schema, tables))
+        state = await self._read_state()
         lacking = await self._find_lacking_rights(RECEIVING)
         return inspect(self._pool.address, dict(row), state, [*unsafe, *([lacking] if lacking else [])], self.traits)
 

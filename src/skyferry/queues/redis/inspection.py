@@ -9,7 +9,7 @@ from skyferry.errors import QueueError
 from skyferry.ports.inspection import QueueFacts, Unknown, Wrong
 from skyferry.queues.redis.scheme import TRAITS
 from skyferry.redis.client import RedisClient
-from skyferry.redis.server_settings import describe_durability, find_full_memory
+from skyferry.redis.server_settings import NAMES, describe_durability, find_full_memory, find_late_writes, find_refusals
 
 OLDEST = (6, 2)
 GROUPLESS = "which the first start creates"
@@ -22,9 +22,9 @@ async def inspect(client: RedisClient[QueueError], keys: Sequence[str], group: s
     info = await _ask(client, lambda redis: redis.info("server"), {})
     replication = await _ask(client, lambda redis: redis.info("replication"), {})
     memory = await _ask(client, lambda redis: redis.info("memory"), {})
+    clients = await _ask(client, lambda redis: redis.info("clients"), {})
     settings = {
-        name: str((await _ask(client, lambda redis, n=name: redis.config_get(n), {})).get(name, ""))
-        for name in ("maxmemory-policy", "appendonly", "appendfsync", "save")
+        name: str((await _ask(client, lambda redis, n=name: redis.config_get(n), {})).get(name, "")) for name in NAMES
     }
     kind = await _ask(client, lambda redis: redis.type(stream), b"")
     groups = await _ask(client, lambda redis: redis.xinfo_groups(stream), []) if kind == b"stream" else []
@@ -32,6 +32,7 @@ async def inspect(client: RedisClient[QueueError], keys: Sequence[str], group: s
     filled = await _ask(client, lambda redis: redis.type(list_key), b"none") if list_key else b"none"
     wrong = [
         *_find_server_faults(info, replication, settings),
+        *find_refusals({**replication, **clients, **settings}),
         *find_full_memory(memory, "no message can be sent", "Raise maxmemory, or receive what waits."),
         *_find_key_faults(kind, names, group, filled, list_key),
     ]
@@ -101,6 +102,7 @@ def _find_server_faults(
         yield Wrong(what, "Set appendonly yes.", loses=True)
     elif settings["appendfsync"] == "no":
         yield Wrong("appendfsync is no: a power failure loses messages", "Set appendfsync everysec or always.")
+    yield from find_late_writes(settings)
 
 
 def _find_key_faults(kind: bytes, groups: Sequence[str], group: str, filled: bytes, list_key: str) -> Iterator[Wrong]:
