@@ -102,6 +102,8 @@ class Url(Generic[R]):
         from difflib import get_close_matches
 
         name, colon, _ = text.strip().lower().partition(":")
+        if "sentinel" in name and "redis" in cls.schemes:
+            return "redis://HOST,HOST/NAME?sentinel=PRIMARY"
         close = get_close_matches(name, cls.schemes, 1, cutoff=0.7) if colon else []
         forms = [cls.schemes[each].form for each in close or cls.schemes]
         if not colon and text.strip() and cls.kind == "store":

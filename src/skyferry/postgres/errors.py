@@ -67,6 +67,7 @@ _HINTS: Mapping[str, str] = MappingProxyType(
         "If not, set default_transaction_read_only = off for the role, the database or the server.",
         "53300": "Raise max_connections or the CONNECTION LIMIT of the role or the database, or put a pooler in front.",
         "53100": "Free space on the disk of the server.",
+        "53400": "Raise what it names, such as temp_file_limit or work_mem of the role.",
         "55000": "If the database accepts no connections: ALTER DATABASE … ALLOW_CONNECTIONS true.",
         "57P03": "The server is starting or stopping; requests are retried.",
         "57P01": "The server is stopping; requests are retried.",

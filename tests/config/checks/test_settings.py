@@ -69,6 +69,7 @@ def minio(**given: Any) -> dict[str, Any]:
         ({"ledger": {"url": "sqlite://queue.db"}}, "ledger.url", "used twice"),
         ({"ledger": {"url": "sqlite://source/l.db"}}, "ledger.url", "inside the folder of store source"),
         ({"ledger": {"url": "mysql://x"}}, "ledger.url", "not a known ledger URL"),
+        ({"ledger": {"url": "redis+sentinel://x/m/l"}}, "ledger.url", "use redis://HOST,HOST/NAME?sentinel=PRIMARY"),
         ({"queues": [{"name": "q", "url": "memory://a"}] * 2}, "queues[1].name", "two queues q"),
         ({"limits": {"memory": "10MiB"}}, "limits.memory", "less than two parts"),
         (
