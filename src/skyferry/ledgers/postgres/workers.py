@@ -21,7 +21,7 @@ class PostgresWorkers:
 
     async def heartbeat(self, last: Heartbeat, wanted: Sequence[str]) -> list[str]:
         values = (self.owner, rules.to_ticks(self.lease), last.state, codec.pack_heartbeat(last), sorted(wanted))
-        return [row["name"] for row in await self._db.write(lambda db: db.fetch(SQL["heartbeat"], *values))]
+        return [row["name"] for row in await self._db.write_one(lambda db: db.fetch(SQL["heartbeat"], *values))]
 
     async def list_workers(self, cursor: str = "", limit: int = 100) -> Page[WorkerEntry]:
         rows = await self._db.read(lambda db: db.fetch(SQL["list_workers"], cursor, limit + 1))
