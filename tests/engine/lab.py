@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -24,7 +24,7 @@ from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.events.native import encode_event
 from skyferry.ledgers.memory.ledger import MemoryLedger
 from skyferry.ledgers.memory.state import MemoryState
-from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Provider
+from skyferry.model import Attributes, Change, Checksums, ObjectEvent, ObjectRef, Provider, QueueTraits
 from skyferry.ports import Message, Outgoing
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.records import Record
@@ -59,6 +59,7 @@ class Lab:
         self.ledger_state, self.queue_state = MemoryState(), QueueState()
         self.heard: list[Record] = []
         self.received: dict[str, int] = {}  # how often, by message id
+        self.queue_traits = QueueTraits()
         self.born = 0
         self.streamed = 0  # bytes of the largest object that is streamed
 
@@ -79,9 +80,9 @@ class Lab:
         queue = MemoryQueue("events", self.clock, self.lease, self.queue_state)
         return await queue.send([Outgoing(encode_event(replace(self.event(key), **changes))) for key in keys])
 
-    def event(self, key: str) -> ObjectEvent:
+    def event(self, key: str, source: ObjectRef | None = None) -> ObjectEvent:
         """A new event of a key."""
-        source = ObjectRef(Provider.MEMORY, "source", key)
+        source = source or ObjectRef(Provider.MEMORY, "source", key)
         return ObjectEvent(str(uuid.uuid4()), Change.CREATED, source, self.clock.time(), str(uuid.uuid4()))
 
     def ledger(self) -> MemoryLedger:
@@ -95,13 +96,12 @@ class Lab:
         stores = {"source": self.source, "destination": self.destination}
         breakers = {name: Breaker(BreakerPolicy(), clock) for name in stores}
         context = EngineContext(ledger or self.ledger(), self.routes.by_name, breakers, clock, dice, self)
-        guarded = {
-            name: protect_store(store, Protection(breakers[name], clock, self, dice)) for name, store in stores.items()
-        }
+        guarded = self.guard(breakers, stores)
         copier = Copier(
             guarded, MemoryBudget(10_000), InlineOffload(), clock, PartLimits(1000, 1, 100, streamed=self.streamed)
         )
         queue = Counted(clock, self.lease, self.queue_state, self.received)
+        queue.traits = self.queue_traits
         return Worker(
             context,
             EventReader(self.routes),
@@ -109,6 +109,11 @@ class Lab:
             [queue],
             policy or WorkerPolicy(held_messages=64, batch=16, drain=0.0),
         )
+
+    def guard(self, breakers: Mapping[str, Breaker], stores: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the stores with their protections."""
+        dice = random.Random(1)
+        return {n: protect_store(store, Protection(breakers[n], self.clock, self, dice)) for n, store in stores.items()}
 
     async def left(self) -> int:
         """Messages still in the queue, wherever there."""

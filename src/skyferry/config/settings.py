@@ -288,7 +288,7 @@ class LimitSettings(Section):
     adaptive: bool = setting(
         default=True, description="Adapt their number to each pair of stores; false = always `transfers`."
     )
-    large_transfers: int = setting(default=4, ge=1, description="Maximum number of concurrent large transfers.")
+    large_transfers: int = setting(default=4, ge=1, description="Maximum number of large transfers between two stores.")
     max_in_flight_messages: int = setting(
         default=3072,
         ge=1,
@@ -298,12 +298,13 @@ class LimitSettings(Section):
         default=10_000,
         ge=0,
         description="Maximum number of messages that wait for a retry, for a store that is down or for a busy key, with renewed "
-        "leases. More are released, each at most twice; then no more are received.",
+        "leases; of several queues, each has two thirds. More are released, where receives are limited at most twice each.",
     )
     waiting_memory: Bytes = setting(default=32 * 2**20, description="Maximum total size of these waiting messages.")
     batch: int = setting(default=256, ge=1, description="Maximum number of messages in one receive.")
     memory: Bytes = setting(
-        default=128 * 2**20, description="Maximum size of object data in memory. Buffers need an eighth more."
+        default=128 * 2**20,
+        description="Maximum size of object data in memory; each of several pairs of stores has two thirds. Buffers add 1/8.",
     )
     part_size: Bytes = setting(
         default=8 * 2**20, ge=64 * 2**10, description="Size of a part. Larger objects are copied in parts."

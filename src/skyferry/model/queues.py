@@ -23,4 +23,5 @@ class QueueTraits:
     ordered: bool = False  # messages of one group arrive in the order sent
     prioritized: bool = True  # messages with a higher priority are received first
     deduplicates: bool = True  # a repeated `dedup_id` is kept once
+    limits_receives: bool = False  # it may take away a message that was received too often, as by a redrive policy
     frees_on_close: bool = True  # `close` ends the client's leases at once

@@ -137,7 +137,7 @@ class Opener:
             credentials=self.identities.credentials(where, partial(self._around, name)),
             region=region_of(self.env),
             read_timeout=self.settings.limits.request_timeout,
-            connections=find_connections(self.settings.limits),
+            connections=find_connections(self.settings, name),
             on_unreadable=partial(self.on_unreadable, name),
             on_special=partial(self.on_special, name),
             expected_folder=known.expected()

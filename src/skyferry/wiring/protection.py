@@ -121,9 +121,14 @@ def find_most_transfers(limits: LimitSettings) -> int:
     return max(1, min(limits.transfers, files, limits.memory // EACH))
 
 
-def find_connections(limits: LimitSettings) -> int:
-    """Return the number of connections to one store that all transfers together can use."""
-    return find_most_transfers(limits) + limits.large_transfers * limits.part_concurrency + SPARE
+def find_connections(settings: Settings, store: str) -> int:
+    """Return the number of connections to a store that all transfers together can use."""
+    limits = settings.limits
+    pairs = {
+        (route.source, route.destination) for route in settings.routes if store in (route.source, route.destination)
+    }
+    large = max(1, len(pairs)) * limits.large_transfers
+    return find_most_transfers(limits) + large * limits.part_concurrency + SPARE
 
 
 def build_limits(limits: LimitSettings, stores: Iterable[str], clock: Clock) -> dict[str, ConcurrencyLimit]:

@@ -224,7 +224,7 @@ def _build_components(
     settings, routes, clock, context = base.settings, base.routes, base.clock, engine.context
     reader = EventReader(routes)
     folders, find_sources = ({}, find) if find else _find_folders(settings, routes, base.ledger)
-    copier = _build_copier(settings, engine.stores, clock, folders)
+    copier = _build_copier(settings, routes, engine.stores, clock, folders)
     own = Worker(context, reader, copier, _list_taken(shares, settings, context), _build_policy(settings))
     fleet = FleetMembership(base.ledger, clock, base.observer, alone=base.command)
     sources = SourceContext(settings, routes, context, engine.stores, monitored[0], fleet, folders, base.specials)
@@ -321,7 +321,11 @@ async def _close(service: Service, opener: Opener) -> None:
 
 
 def _build_copier(
-    settings: Settings, stores: Mapping[str, ObjectStore], clock: Clock, folders: Mapping[str, KnownFolder]
+    settings: Settings,
+    routes: Routes,
+    stores: Mapping[str, ObjectStore],
+    clock: Clock,
+    folders: Mapping[str, KnownFolder],
 ) -> Copier:
     async def same(store: str, key: str) -> bool:
         try:
@@ -331,7 +335,9 @@ def _build_copier(
 
     limits = settings.limits
     parts = PartLimits(limits.part_size, limits.part_concurrency, streamed=limits.multipart_threshold)
-    return Copier(stores, MemoryBudget(limits.memory, BUFFERS), ThreadOffload(), clock, parts, same)
+    pairs = {(route.source_store, route.store) for route in routes.by_name.values()}
+    budget = MemoryBudget(limits.memory, BUFFERS, len(pairs))
+    return Copier(stores, budget, ThreadOffload(), clock, parts, same)
 
 
 def _build_outbox(settings: Settings, opener: Opener, context: EngineContext) -> Outbox | None:
@@ -380,6 +386,7 @@ def _build_policy(settings: Settings) -> WorkerPolicy:
     unknown = {queue.name: queue.unknown_buckets for queue in settings.queues}
     own = all(QueueUrl.parse(queue.url).known.shared_by == "process" for queue in settings.queues)  # a receive is free
     return WorkerPolicy(
+        queues=len(settings.queues),
         held_messages=limits.max_in_flight_messages,
         waiting_messages=limits.waiting_messages,
         waiting_memory=limits.waiting_memory,

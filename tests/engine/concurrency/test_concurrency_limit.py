@@ -60,7 +60,7 @@ class Loop:
     def __post_init__(self) -> None:
         lull = Lull()
         self.limits = {store: ConcurrencyLimit(lull, self.now) for store in ("source", "destination")}
-        slots = TransferSlots(self.fixed or MOST, {} if self.fixed else self.limits, self.clock)
+        slots = TransferSlots(self.fixed or MOST, 4, {} if self.fixed else self.limits, self.clock)
         self.pair = slots.for_pair("source", "destination")
         self.dice, self.free_at, self.serial = random.Random(7), 0.0, 0
         self.requests: list[tuple[float, int, int, float]] = []  # when it ends, serial, store, when it began
@@ -276,7 +276,7 @@ def test_it_stays_within_its_bounds_whatever_happens(records: list[tuple[str, fl
     """At least one transfer, so that it goes on, and never more than the configured most."""
     clock, lull = MovedClock(), Lull()
     limits = {store: ConcurrencyLimit(lull, clock.monotonic()) for store in ("a", "b")}
-    pair = TransferSlots(most, limits, clock).for_pair("a", "b")
+    pair = TransferSlots(most, 4, limits, clock).for_pair("a", "b")
     for number, (kind, duration, pause, wanted) in enumerate(records):
         clock.move(pause)
         limit = limits["ab"[number % 2]]

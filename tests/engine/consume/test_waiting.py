@@ -14,6 +14,7 @@ from skyferry.config.settings import RouteSettings
 from skyferry.engine.consume.waiting import DISMISSED, WaitingRoom, busy_pause, estimate_size
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.errors import LedgerError, SkyferryError, StoreUnavailable, Throttled
+from skyferry.model import QueueTraits
 from skyferry.ports import Message
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.records import Record
@@ -123,8 +124,9 @@ class Blocked(Store):
 
 
 async def test_beyond_the_room_it_is_given_back_twice_and_then_kept() -> None:
-    """A quarter finds room. What could be worked on goes on; and no message is received more than three times."""
+    """A quarter finds room. What could be worked on goes on; and where receives are limited, three are the most."""
     lab = Lab()
+    lab.queue_traits = QueueTraits(limits_receives=True)
     store = lab.destination = Blocked(lab.destination, Throttled())
     policy = WorkerPolicy(held_messages=64, batch=16, drain=0.0, waiting_messages=5)
     await announced(lab, *keys(20, "b"))
@@ -280,11 +282,12 @@ def test_the_room_is_bounded_by_bytes_too() -> None:
 
     message = Message("m", bytes(1000), "r", 1, 0.0, 30.0)
     queue = MemoryQueue("events", None, 30.0, QueueState())  # type: ignore[arg-type]  # never asked
+    queue.traits = QueueTraits(limits_receives=True)
     room = WaitingRoom(10, 2 * estimate_size(message))
     assert [room.enter(LeasedMessage(queue, message), 0.0) for _ in range(3)] == [None, None, DISMISSED[0]]
-    assert (room.full, room.overfull) == (True, False)
+    assert (room.is_full("events"), room.is_overfull("events")) == (True, False)
     again = LeasedMessage(queue, Message("m", bytes(1000), "r", 3, 0.0, 30.0))
     assert room.enter(again, 0.0) is None
-    assert room.overfull
+    assert room.is_overfull("events")
     room.leave(again)
     assert room.size == 2 * estimate_size(message)

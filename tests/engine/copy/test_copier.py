@@ -17,7 +17,7 @@ from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.copy.digests import ThreadOffload
 from skyferry.engine.copy.strategy import PartLimits
 from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerPolicy
-from skyferry.engine.resilience.memory_budget import MemoryBudget
+from skyferry.engine.resilience.memory_budget import MemoryBudget, MemoryShare
 from skyferry.engine.resilience.protection import Protection, protect_store
 from skyferry.engine.resilience.retrying import RequestPolicy
 from skyferry.errors import (
@@ -117,14 +117,14 @@ async def test_memory_stays_within_the_budget() -> None:
     """Sixteen large objects at once need no more than one budget of four parts."""
     bench = Bench(memory=4 * PART)
     highest = 0
-    take = bench.budget.take
+    use = bench.budget._use
 
-    async def watched(size: int) -> None:
+    def watched(share: MemoryShare, change: int) -> None:
         nonlocal highest
-        await take(size)
+        use(share, change)
         highest = max(highest, bench.budget._used)
 
-    bench.budget.take = watched  # type: ignore[method-assign]  # a probe
+    bench.budget._use = watched  # type: ignore[method-assign]  # a probe
     for i in range(16):
         await bench.source.write(f"k{i}", bytes(6 * PART + i), Attributes(), Checksums())
     source = ObjectRef(Provider.MEMORY, "s", "k")

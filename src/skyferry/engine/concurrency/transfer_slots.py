@@ -63,11 +63,11 @@ class PrioritySemaphore:
 
 
 class TransferSlots:
-    """The places of small transfers: for each pair of stores as many as both can use, and `most` in all."""
+    """The places of transfers: of small ones, for each pair of stores as many as both can use, and `most` in all."""
 
-    def __init__(self, most: int, limits: Mapping[str, ConcurrencyLimit], clock: Clock) -> None:
-        """`limits` are by store. A store without one takes `most`."""
-        self.most, self.used = most, 0
+    def __init__(self, most: int, large: int, limits: Mapping[str, ConcurrencyLimit], clock: Clock) -> None:
+        """`large` is the number of large transfers of each pair. `limits` are by store. A store without one takes `most`."""
+        self.most, self.used, self.large = most, 0, large
         self._limits, self._clock = limits, clock
         self._pairs: dict[tuple[str, str], PairSlots] = {}
 
@@ -97,6 +97,7 @@ class PairSlots(PrioritySemaphore):
 
     def __init__(self, slots: TransferSlots, limits: list[ConcurrencyLimit], clock: Clock) -> None:
         super().__init__(slots.most)
+        self.large = PrioritySemaphore(slots.large)  # of its own, because a slow store would keep those of others
         self._slots, self._limits, self._clock = slots, limits, clock
 
     def find_size(self) -> int:

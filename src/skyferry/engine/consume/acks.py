@@ -60,7 +60,7 @@ class AckBatcher:
                 except QueueError as error:
                     self._reporter.report_queue_failure(queue.name, error)
                 for leased in batch:
-                    self._in_flight.messages.pop(leased, None)
+                    self._in_flight.remove_message(leased)
                 self.changed.set()
                 return [None] * len(batch)
 

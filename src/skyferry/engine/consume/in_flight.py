@@ -12,6 +12,7 @@ from skyferry.engine.consume.attempt import Attempt, Lease, OpenUploads
 from skyferry.engine.consume.source_checks import SourceChecks
 from skyferry.engine.consume.waiting import WaitingRoom
 from skyferry.engine.resilience.circuit_breaker import hash_folder
+from skyferry.engine.resilience.shares import find_share
 from skyferry.frozen import dataclass
 from skyferry.model import HEAD_START, Claim, Placement, Transfer
 from skyferry.ports import EventQueue, Message, Outcome, letter_attributes
@@ -150,8 +151,9 @@ def _newness(task: TransferTask) -> tuple[str, float]:
 class InFlight:
     """All messages and transfers in flight, within a limit."""
 
-    def __init__(self, limit: int, waiting: WaitingRoom | None = None) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, waiting: WaitingRoom | None = None, queues: int = 1) -> None:
+        """`queues` is the number of queues that may have some. One alone may have all."""
+        self.limit, self._queues = limit, queues
         self.waiting = WaitingRoom() if waiting is None else waiting  # the part of `messages` that waits
         self.messages: dict[LeasedMessage, None] = {}  # in order of arrival
         self.tasks: dict[str, TransferTask] = {}  # by transfer id
@@ -161,11 +163,23 @@ class InFlight:
         self.arrivals = 0  # number of tasks so far
         self.mean_sizes = defaultdict[str, MeanSize](MeanSize)  # by queue name
         self._reserved = 0
+        self._counts = Counter[str]()  # of `messages`, by queue name
 
-    @property
-    def room(self) -> int:
-        """The number of messages that may be received now."""
-        return self.slack - self._reserved
+    def add_messages(self, batch: Iterable[LeasedMessage]) -> None:
+        """Add leased messages."""
+        for leased in batch:
+            self.messages[leased] = None
+            self._counts[leased.queue.name] += 1
+
+    def remove_message(self, leased: LeasedMessage) -> None:
+        """Remove a message. Idempotent."""
+        if leased in self.messages:
+            del self.messages[leased]
+            self._counts[leased.queue.name] -= 1
+
+    def find_room(self, queue: str) -> int:
+        """Return the number of messages that may be received from a queue now. It is none if not above 0."""
+        return find_share(self.slack - self._reserved, self._counts[queue] - self.waiting.count(queue), self._queues)
 
     @property
     def slack(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import field, replace
 
 from skyferry import retry
 from skyferry.clock import sleep_until_set
-from skyferry.engine.concurrency.transfer_slots import PrioritySemaphore, TransferSlot, TransferSlots
+from skyferry.engine.concurrency.transfer_slots import TransferSlot, TransferSlots
 from skyferry.engine.consume.acks import AckBatcher
 from skyferry.engine.consume.attempt import Lease, find_lease_end
 from skyferry.engine.consume.batch import Batcher
@@ -53,8 +53,7 @@ class SerialExecutor:
         self._context, self._copier, self._policy = context, copier, policy
         self._in_flight, self._acks, self._trials = in_flight, acks, trials
         self._reporter = context.reporter
-        self.slots = TransferSlots(policy.transfers, context.limits, context.clock)
-        self._large = PrioritySemaphore(policy.large_transfers)
+        self.slots = TransferSlots(policy.transfers, policy.large_transfers, context.limits, context.clock)
         self.settler: Batcher[Settlement, bool] = Batcher(context.settle, policy.batch, "settle")
         self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(context.ledger.save_progress, policy.batch, "save")
         self.stopping = False  # begin nothing new
@@ -68,8 +67,8 @@ class SerialExecutor:
                     await self._claim_again(key_queue, task)
                 try:
                     if (outcome := self._superseded(key_queue, task)) is None:
-                        small = self.slots.for_pair(task.transfer.source_store, task.transfer.store)
-                        with await TransferSlot.take(small, self._large, task.rank) as slot:
+                        pair = self.slots.for_pair(task.transfer.source_store, task.transfer.store)
+                        with await TransferSlot.take(pair, pair.large, task.rank) as slot:
                             outcome = await self._attempt(key_queue, task, slot)
                 except Fenced:
                     await self._lose(key_queue, task)

@@ -55,7 +55,7 @@ class LeaseKeeper:
             leased.lease_until = now + seconds
             if leased.message.receipt in lost and leased in self._in_flight.waiting and not leased.undone:
                 self._in_flight.waiting.leave(leased)
-                self._in_flight.messages.pop(leased, None)
+                self._in_flight.remove_message(leased)
 
     async def _renew_claims(self) -> None:
         async for _ in self._rounds(self._context.ledger.lease):

@@ -2,18 +2,21 @@
 
 A message waits here for a retry that is not due, a store that is down, a key that another worker has leased, an object that
 is too young, or a ledger that does not answer. If the room is full, a message is released to its queue with a growing
-delay. After as many releases as DISMISSED has entries, it is kept in any case, and no more messages are received until there
-is room again. So waiting takes a bounded number of receives, however long it lasts.
+delay. Where receives are limited, it is kept in any case after as many releases as DISMISSED has entries, and no more
+messages of its queue are received until there is room again. So there, waiting takes a bounded number of receives, however
+long it lasts. No queue takes all of the room.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterator
 from math import inf
 from typing import TYPE_CHECKING
 
+from skyferry.engine.resilience.shares import find_share
 from skyferry.ports import EventQueue, Message
 
 if TYPE_CHECKING:
@@ -32,14 +35,16 @@ BUSY = (0.5, 5.0)  # seconds until a key that another worker has leased is claim
 class WaitingRoom:
     """A bounded number of messages and of their bytes. Only `enter` may exceed the bounds."""
 
-    def __init__(self, messages: int = 10_000, memory: int = 32 * 2**20) -> None:
+    def __init__(self, messages: int = 10_000, memory: int = 32 * 2**20, queues: int = 1) -> None:
+        """`queues` is the number of queues whose messages may wait. Those of one alone may take all of the room."""
         self.changed = asyncio.Event()  # set when a message enters
         self.closed = False  # the worker is draining: no message may wait
         self.size = 0  # bytes
-        self._messages, self._memory = messages, memory
+        self._messages, self._memory, self._queues = messages, memory, queues
         self._due: list[tuple[float, int, LeasedMessage]] = []  # a message that has left is skipped at its turn
         self._held: dict[LeasedMessage, float] = {}  # when each is due, in monotonic seconds
         self._count = 0
+        self._counts, self._sizes = Counter[str](), Counter[str]()  # of `_held`, by queue name
 
     def __len__(self) -> int:
         return len(self._held)
@@ -50,15 +55,22 @@ class WaitingRoom:
     def __iter__(self) -> Iterator[LeasedMessage]:
         return iter(self._held)
 
-    @property
-    def full(self) -> bool:
-        """True if there is no room for another message."""
-        return len(self._held) >= self._messages or self.size >= self._memory
+    def count(self, queue: str) -> int:
+        """Return the number of messages of a queue."""
+        return self._counts[queue]
 
-    @property
-    def overfull(self) -> bool:
-        """True if the bounds are exceeded: nothing should be received."""
-        return len(self._held) > self._messages or self.size > self._memory
+    def is_full(self, queue: str) -> bool:
+        """Return True if there is no room for another message of this queue."""
+        return self._find_room(queue) <= 0
+
+    def is_overfull(self, queue: str) -> bool:
+        """Return True if the messages of this queue exceed the bounds: nothing more of it should be received."""
+        return self._counts[queue] > 0 and self._find_room(queue) < 0
+
+    def _find_room(self, queue: str) -> int:
+        """Return the messages or the bytes for which there is room, whichever are fewer."""
+        messages = find_share(self._messages - len(self._held), self._counts[queue], self._queues)
+        return min(messages, find_share(self._memory - self.size, self._sizes[queue], self._queues))
 
     @property
     def next(self) -> float | None:
@@ -72,18 +84,18 @@ class WaitingRoom:
         attempt = max(1, leased.message.attempt)
         if self.closed:
             return 0.0
-        if self.full and attempt <= len(DISMISSED):
-            return DISMISSED[attempt - 1]
+        if self.is_full(leased.queue.name) and (attempt <= len(DISMISSED) or not leased.queue.traits.limits_receives):
+            return DISMISSED[min(attempt, len(DISMISSED)) - 1]
         leased.waits += 1
         self.changed.set()
-        self.size += estimate_size(leased.message)
+        self._account(leased, 1)
         self._put(leased, due)
         return None
 
     def leave(self, leased: LeasedMessage) -> None:
         """Remove a message."""
         if self._held.pop(leased, None) is not None:
-            self.size -= estimate_size(leased.message)
+            self._account(leased, -1)
 
     def take(self, now: float, limit: int, blocked: Callable[[LeasedMessage], float]) -> list[LeasedMessage]:
         """Remove and return the first due messages that are not blocked. `blocked` returns seconds to wait."""
@@ -109,6 +121,12 @@ class WaitingRoom:
         while seconds < min(needed, longest):
             seconds = min(2 * seconds, longest)
         return seconds
+
+    def _account(self, leased: LeasedMessage, change: int) -> None:
+        size = change * estimate_size(leased.message)
+        self.size += size
+        self._counts[leased.queue.name] += change
+        self._sizes[leased.queue.name] += size
 
     def _put(self, leased: LeasedMessage, due: float) -> None:
         self._count += 1

@@ -38,6 +38,7 @@ FAREWELL = 2.0  # seconds that a queue has beyond its poll time when the worker 
 class WorkerPolicy:
     """The values from Settings."""
 
+    queues: int = 1  # that are configured; each of several leaves room to the others
     held_messages: int = 512
     batch: int = 256
     drain: float = 25.0  # seconds
@@ -61,7 +62,8 @@ class Worker:
         policy: WorkerPolicy,
     ) -> None:
         self._context, self._queues, self._policy = context, queues, policy
-        self._in_flight = InFlight(policy.held_messages, WaitingRoom(policy.waiting_messages, policy.waiting_memory))
+        waiting = WaitingRoom(policy.waiting_messages, policy.waiting_memory, policy.queues)
+        self._in_flight = InFlight(policy.held_messages, waiting, policy.queues)
         self._reporter = context.reporter
         self._intake = Intake(reader, self._reporter, context.clock, policy.unknown_buckets)
         self._reread = Intake(reader, Reporter(NullObserver(), context.clock), context.clock, policy.unknown_buckets)
@@ -149,7 +151,8 @@ class Worker:
             self._in_flight.limit = min(
                 self._policy.held_messages, max(PREFETCH, self._executor.slots.count_messages())
             )
-            if (count := min(self._policy.batch, self._in_flight.room)) <= 0 or (pause := self._pause()) > 0:
+            count = min(self._policy.batch, self._in_flight.find_room(queue.name))
+            if count <= 0 or (pause := self._pause(queue)) > 0:
                 await self._wait(pause if count > 0 else TURN)
                 continue
             self._in_flight.reserve(count)
@@ -184,9 +187,9 @@ class Worker:
         if not self._policy.in_memory:
             await self._context.clock.sleep(self._policy.poll + FAREWELL)
 
-    def _pause(self) -> float:
-        """Return the seconds to pause receives, because the waiting room is overfull or no message could be processed."""
-        if self._in_flight.waiting.overfull:
+    def _pause(self, queue: EventQueue) -> float:
+        """Return the seconds to pause receives, because too many messages wait or no message could be processed."""
+        if self._in_flight.waiting.is_overfull(queue.name):
             return TURN
         return self._trials.pause()
 
@@ -232,7 +235,7 @@ class Worker:
     async def _accept_messages(self, queue: EventQueue, messages: list[Message], group: asyncio.TaskGroup) -> None:
         self._reporter.report_receive(queue.name, len(messages))
         batch = [LeasedMessage(queue, m) for m in messages]
-        self._in_flight.messages.update(dict.fromkeys(batch))
+        self._in_flight.add_messages(batch)
         if self._stop.is_set():  # they came during a drain
             self._give_back(batch)
         else:

@@ -53,7 +53,7 @@ class Copier:
             return skipped
         source, destination = self.stores[transfer.source_store], self.stores[transfer.store]
         context = CopyContext(attempt, claim, transfer, route, source, destination, self._clock.monotonic())
-        with Reservation(self._budget) as memory:
+        with Reservation(self._budget.share(transfer.source_store, transfer.store)) as memory:
             plan = await self._planner.plan(context, memory)
             for _ in range(RACES):
                 if not isinstance(plan, UpdatePlan):

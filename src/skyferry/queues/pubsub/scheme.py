@@ -20,6 +20,7 @@ TRAITS = QueueTraits(
     depth="unknown",
     prioritized=False,
     deduplicates=False,
+    limits_receives=True,
     frees_on_close=False,
 )
 

@@ -23,6 +23,7 @@ TRAITS = QueueTraits(
     depth="estimate",
     prioritized=False,
     deduplicates=False,
+    limits_receives=True,
     frees_on_close=False,
 )
 

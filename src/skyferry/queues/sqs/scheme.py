@@ -22,6 +22,7 @@ TRAITS = QueueTraits(
     depth="estimate",
     prioritized=False,
     deduplicates=False,
+    limits_receives=True,
     frees_on_close=False,
 )
 FIFO = replace(TRAITS, max_send_delay=0.0, ordered=True, deduplicates=True)

@@ -100,7 +100,9 @@ class _Parts(ABC):
     """The parts of one upload that are still missing."""
 
     def __init__(self, uploader: MultipartUploader, plan: MultipartPlan, progress: Progress) -> None:
-        self._budget, self._upload = uploader.budget, progress.upload
+        transfer = plan.copy.context.transfer
+        self._share = uploader.budget.share(transfer.source_store, transfer.store)
+        self._upload = progress.upload
         self._found, self._attempt = plan.copy.found, plan.copy.context.attempt
         self._source, self._destination = plan.copy.context.source, plan.copy.context.destination
         self._known = {part.number: part for part in progress.parts}
@@ -125,13 +127,13 @@ class _Parts(ABC):
         reserved = self._memory(length)
         await self._places.acquire()
         if reserved:
-            await self._budget.take(reserved)
+            await self._share.take(reserved)
         task = group.create_task(self._transfer(number, length), name=f"part {number} of {self._upload.key}")
         task.add_done_callback(partial(self._free, reserved))  # also if it never starts
 
     def _free(self, reserved: int, _: asyncio.Task[None]) -> None:
         if reserved:
-            self._budget.give(reserved)
+            self._share.give(reserved)
         self._places.release()
 
     def _keep_known(self, number: int, length: int) -> bool:

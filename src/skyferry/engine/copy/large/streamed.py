@@ -35,9 +35,9 @@ class StreamedRequest:
 
     async def run(self, plan: CopyPlan) -> Written | Skipped:
         """See `Strategy`."""
-        context, found = plan.context, plan.found
+        context, transfer, found = plan.context, plan.context.transfer, plan.found
         await context.attempt.slot.promote()
-        declared = verify_source(context.transfer, found, Checksums())
+        declared = verify_source(transfer, found, Checksums())
         cargo = context.carry(found, found.checksums)
         sent = digests_of_stream(context.destination.traits, found.checksums)
         computed = Checksums()
@@ -47,7 +47,7 @@ class StreamedRequest:
             pieces = _Pieces(plan, sent, -(-self._limits.size // AHEAD), blind=when == ANY)
             try:
                 body = StreamedBody(found.size, pieces.read)
-                made = await context.destination.write_stream(context.transfer.key, body, cargo.attributes, sent, when)
+                made = await context.destination.write_stream(transfer.key, body, cargo.attributes, sent, when)
             except BodyFailed as failed:
                 raise failed.__cause__ or failed from None
             finally:
@@ -55,7 +55,7 @@ class StreamedRequest:
             computed = Checksums(crc32c=f"{pieces.crc:08x}")
             return made
 
-        with Reservation(self._budget) as memory, BUFFERS.keep():
+        with Reservation(self._budget.share(transfer.source_store, transfer.store)) as memory, BUFFERS.keep():
             await memory.resize(self._limits.size)
             try:
                 made = await write_verified(plan, sent, write)
