@@ -121,6 +121,22 @@ async def test_a_server_that_falls_silent_is_left_for_another() -> None:
         silent.daemon.send(signal.SIGCONT)
 
 
+async def test_a_receive_notices_a_server_that_falls_silent() -> None:
+    """The driver reports silence as it reports that there are no messages. Its own pings need minutes to tell them apart."""
+    with nats() as server:
+        queue = open_queue(f"nats://{server.address}/s/c?subject=a")
+        queue._connection.options = replace(queue._connection.options, timeout=0.5)
+        assert await queue.receive(2, 0.2) == []
+        server.daemon.send(signal.SIGSTOP)
+        try:
+            with pytest.raises(QueueError, match="no answer in time"):
+                await queue.receive(2, 0.2)
+        finally:
+            server.daemon.send(signal.SIGCONT)
+        await queue.send([Outgoing(b"x")])
+        assert [message.body for message in await queue.receive(2, 1)] == [b"x"]
+
+
 async def find_port(client: Client, context: JetStreamContext) -> int:
     assert client.connected_url is not None
     return client.connected_url.port or 0

@@ -16,7 +16,6 @@ from functools import partial
 import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import TimeoutError as NoMessages
 from nats.js import JetStreamContext
 
 from skyferry.errors import QueueError
@@ -144,11 +143,10 @@ class NatsQueue:
             if not fetch.done():
                 return []
             return [self._note(each, began) for each in fetch.result()]
-        except NoMessages:
-            return []
-        except TimeoutError:  # also where the server says just at the end of the time that there are none: ask it
-            timeout = self._connection.options.timeout
-            await self._connection.run(lambda client, stream: client.flush(math.ceil(timeout)))
+        except TimeoutError:  # there are no messages, or the server is silent: ask it
+            if not self._ended.is_set():
+                timeout = self._connection.options.timeout
+                await self._connection.run(lambda client, stream: client.flush(math.ceil(timeout)))
             return []
         except FAILURES as error:
             if isinstance(error, GONE):
