@@ -7,14 +7,20 @@ last kind remains when a response is lost, or a worker dies before it records th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Protocol
 
+from skyferry.engine.fleet.roles import Confirm, allow
+from skyferry.errors import LedgerError, StoreError
 from skyferry.frozen import dataclass
-from skyferry.model import Upload
+from skyferry.model import Progress, Upload
 from skyferry.ports import Clock, Filter, ObjectStore, Transfers, UploadLog
 
 SKEW = 60.0  # seconds by which a provider's clock may differ from this one
+ABANDONED = 24 * 3600.0  # seconds without a new part after which no worker goes on with an upload
+PAUSE = 3600.0  # seconds between looks for these
+MOST = 1000  # of them at one look
 
 
 class UploadLedger(UploadLog, Transfers, Protocol):
@@ -30,13 +36,59 @@ class AbandonedUpload:
     remembered: bool  # by the ledger; False = only the store lists it
 
 
+class UploadCleaner:
+    """Aborts uploads in the ledger that were abandoned, because they could not be aborted when their transfer was settled."""
+
+    name = "uploads"
+
+    def __init__(self, ledger: UploadLog, stores: Mapping[str, ObjectStore], clock: Clock) -> None:
+        """Uploads at other stores than these stay."""
+        self._ledger, self._stores, self._clock = ledger, stores, clock
+
+    async def run(self, confirm: Confirm = allow) -> None:
+        """Abort them until cancelled. `confirm` is called before each look."""
+        while True:
+            await confirm()
+            with suppress(LedgerError):  # the next look finds them
+                await self.abort()
+            await self._clock.sleep(PAUSE)
+
+    async def abort(self) -> int:
+        """Abort the uploads that are found now. Return their number. What a store refuses stays. Raises LedgerError."""
+        found: list[Progress] = []
+        async for progress in self._ledger.list_uploads():
+            if progress.age < ABANDONED or len(found) == MOST:
+                break
+            if progress.store in self._stores:
+                found.append(progress)
+        down, aborted = set[str](), 0
+        for progress in found:
+            if progress.store in down:
+                continue
+            try:
+                await self._stores[progress.store].abort_upload(progress.upload)
+            except StoreError as error:
+                down.update([progress.store] if error.outage else [])
+                continue
+            await self._ledger.close_uploads(progress.store, [progress.upload.id])
+            aborted += 1
+        return aborted
+
+
 async def abort_abandoned_uploads(
-    ledger: UploadLedger, stores: Mapping[str, ObjectStore], older_than: float, clock: Clock, *, dry_run: bool = False
+    ledger: UploadLedger,
+    stores: Mapping[str, ObjectStore],
+    older_than: float,
+    clock: Clock,
+    *,
+    only_remembered: Collection[str] = (),
+    dry_run: bool = False,
 ) -> list[AbandonedUpload]:
     """Abort and return the uploads that have not changed for `older_than` seconds; with `dry_run`, only return them.
 
     `older_than` MUST exceed the duration of a part and the delay of a retry: a transfer whose upload is aborted starts
-    again. Uploads in the ledger whose store is not in `stores` stay. Raises StoreError, LedgerError.
+    again. Uploads in the ledger whose store is not in `stores` stay. The stores in `only_remembered` are not asked
+    for others. Raises StoreError, LedgerError.
     """
     before, known = clock.time() - older_than, set[tuple[str, str]]()
     found = []
@@ -45,6 +97,8 @@ async def abort_abandoned_uploads(
         if progress.store in stores and progress.age >= older_than:
             found.append(AbandonedUpload(progress.store, progress.upload, remembered=True))
     for name, store in stores.items():
+        if name in only_remembered:
+            continue
         async for upload in store.uploads():
             if (name, upload.id) in known or upload.started_at > before:
                 continue

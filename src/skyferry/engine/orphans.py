@@ -87,6 +87,8 @@ class LocalTransfers:
 class OrphanSettler:
     """Settles waiting transfers whose route is no longer configured."""
 
+    name = "orphans"
+
     def __init__(self, context: EngineContext, local: LocalTransfers) -> None:
         self._context, self._local = context, local
         self._state, self._cursor = WAITING[0], ""

@@ -12,12 +12,10 @@ from typing import Protocol
 from skyferry import __version__
 from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.context import EngineContext
-from skyferry.engine.dead_letters.lost_messages import LostMessageRecovery
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.fleet.membership import FleetMembership
-from skyferry.engine.fleet.roles import DEAD_LETTERS, GAUGES, HOUSEKEEPING, QUEUES, find_held
+from skyferry.engine.fleet.roles import DEAD_LETTERS, GAUGES, HOUSEKEEPING, QUEUES, HousekeepingTask, find_held
 from skyferry.engine.fleet.sources import EventSource
-from skyferry.engine.orphans import OrphanSettler
 from skyferry.engine.queue_health import NOT_YET, MonitoredQueue, OutageWatch, read_depths
 from skyferry.engine.resilience.health import Health
 from skyferry.engine.resilience.monitor import CheckReporter, Monitor, Probe
@@ -96,8 +94,7 @@ class ServiceComponents:
     paces: Mapping[str, float] = field(default_factory=dict)  # seconds between requests for the depth, by queue
     overdue: Callable[[], Mapping[str, float]] = dict  # seconds by which the slowest request is late, by store
     probes: Sequence[Probe] = ()  # of other conditions that /ready includes
-    orphans: OrphanSettler | None = None
-    recovery: LostMessageRecovery | None = None
+    housekeeping: Sequence[HousekeepingTask] = ()
     sampled: Callable[[Status], None] | None = None  # gets the last known status every second
     idle_check: float = IDLE_CHECK  # seconds between checks for idleness
     reports: Callable[[], Sequence[WorkerReport]] | None = None  # of the processes that do the work, if others do
@@ -344,13 +341,11 @@ class Service:
         return sum_counts([report.concurrency for report in self._reports() or [self.report()]])
 
     async def _keep_house(self) -> None:
-        """Prune the ledger, and find transfers whose route or message is gone. Each may be done twice."""
+        """Prune the ledger, and do the other work of this role."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._prune(), name="prune")
-            if self._components.orphans:
-                tasks.create_task(self._components.orphans.run(self._housekeeping.confirm), name="orphans")
-            if self._components.recovery:
-                tasks.create_task(self._components.recovery.run(self._housekeeping.confirm), name="lost messages")
+            for each in self._components.housekeeping:
+                tasks.create_task(each.run(self._housekeeping.confirm), name=each.name)
 
     async def _prune(self) -> None:
         clock = self._context.clock

@@ -18,6 +18,7 @@ from skyferry.clock import SystemClock
 from skyferry.config.servers.address import parse_server
 from skyferry.config.settings import Settings
 from skyferry.config.urls import QueueUrl
+from skyferry.engine.abandoned_uploads import UploadCleaner
 from skyferry.engine.consume.intake import EventReader
 from skyferry.engine.consume.key_queues import ExecutorPolicy
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
@@ -30,7 +31,7 @@ from skyferry.engine.dead_letters.lost_messages import LocalWork, LostMessageRec
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.fleet.membership import FleetMembership
-from skyferry.engine.fleet.roles import QUEUES, digest_facts
+from skyferry.engine.fleet.roles import QUEUES, HousekeepingTask, digest_facts
 from skyferry.engine.orphans import LocalTransfers, OrphanSettler
 from skyferry.engine.queue_health import MonitoredQueue
 from skyferry.engine.resilience.circuit_breaker import BreakerState
@@ -224,11 +225,16 @@ def _build_components(
     settings, routes, clock, context = base.settings, base.routes, base.clock, engine.context
     reader = EventReader(routes)
     folders, find_sources = ({}, find) if find else _find_folders(settings, routes, base.ledger)
-    copier = _build_copier(settings, routes, engine.stores, clock, folders)
+    copier = _build_copier(base, engine.stores, folders)
     own = Worker(context, reader, copier, _list_taken(shares, settings, context), _build_policy(settings))
     fleet = FleetMembership(base.ledger, clock, base.observer, alone=base.command)
     sources = SourceContext(settings, routes, context, engine.stores, monitored[0], fleet, folders, base.specials)
     protections = engine.protections
+    local = LocalTransfers(routes.leads, own.has, engine.stores, copier.abort_uploads)
+    housekeeping: list[HousekeepingTask] = [OrphanSettler(context, local)]
+    if not (base.command or helper):
+        housekeeping.append(_build_recovery(settings, context, routes, own, monitored, pool))
+        housekeeping.append(UploadCleaner(base.ledger, engine.stores, clock))
     return ServiceComponents(
         context=context,
         fleet=fleet,
@@ -253,8 +259,7 @@ def _build_components(
         paces={q.name: FAR for q in settings.queues if QueueUrl.parse(q.url).at_a_cloud},
         probes=probe_destinations(base.destinations),
         overdue=lambda: {s: p.pending.overdue(clock.monotonic()) for s, p in protections.items()},
-        orphans=OrphanSettler(context, LocalTransfers(routes.leads, own.has, engine.stores, copier.abort_uploads)),
-        recovery=None if base.command or helper else _build_recovery(settings, context, routes, own, monitored, pool),
+        housekeeping=housekeeping,
         idle_check=QUICK_CHECK if base.command else IDLE_CHECK,
         reports=(lambda: pool.reports) if pool else None,
         helper=helper,
@@ -320,24 +325,18 @@ async def _close(service: Service, opener: Opener) -> None:
         await opener.close()
 
 
-def _build_copier(
-    settings: Settings,
-    routes: Routes,
-    stores: Mapping[str, ObjectStore],
-    clock: Clock,
-    folders: Mapping[str, KnownFolder],
-) -> Copier:
+def _build_copier(base: _Foundation, stores: Mapping[str, ObjectStore], folders: Mapping[str, KnownFolder]) -> Copier:
     async def same(store: str, key: str) -> bool:
         try:
             return store not in folders or await folders[store].is_same(key)
         except SkyferryError:  # unknown: it is checked again
             return False
 
-    limits = settings.limits
+    limits = base.settings.limits
     parts = PartLimits(limits.part_size, limits.part_concurrency, streamed=limits.multipart_threshold)
-    pairs = {(route.source_store, route.store) for route in routes.by_name.values()}
+    pairs = {(route.source_store, route.store) for route in base.routes.by_name.values()}
     budget = MemoryBudget(limits.memory, BUFFERS, len(pairs))
-    return Copier(stores, budget, ThreadOffload(), clock, parts, same)
+    return Copier(stores, budget, ThreadOffload(), base.clock, parts, same)
 
 
 def _build_outbox(settings: Settings, opener: Opener, context: EngineContext) -> Outbox | None:

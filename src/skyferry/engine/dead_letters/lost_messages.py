@@ -56,6 +56,8 @@ class LocalWork:
 class LostMessageRecovery:
     """Processes transfers again whose message is lost. Only the worker with the role for housekeeping runs it."""
 
+    name = "lost messages"
+
     def __init__(self, context: EngineContext, local: LocalWork, patience: float = LOST) -> None:
         self._context, self._local, self._patience = context, local, patience
         self._state, self._cursor = WAITING[0], ""

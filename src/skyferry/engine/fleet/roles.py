@@ -12,12 +12,13 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from skyferry.engine.consume.attempt import Lease
 from skyferry.errors import Fenced
 from skyferry.ports import Clock
 
-HOUSEKEEPING = "housekeeping"  # prune the ledger, find transfers whose route or message is gone
+HOUSEKEEPING = "housekeeping"  # prune the ledger, find transfers whose route or message is gone, abort uploads
 DEAD_LETTERS = "dead-letters"  # publish dead letters
 DELETES = "deletes"  # send approved deletes
 GAUGES = "gauges"  # export the gauges of the ledger
@@ -25,6 +26,15 @@ QUEUES = "queues"  # export the depths of the same queues
 SCAN = "scan"  # watch and list a folder
 NOT_RENEWED = "the ledger did not renew its lease in time"
 Confirm = Callable[[], Awaitable[None]]  # see `Role.confirm`
+
+
+class HousekeepingTask(Protocol):
+    """Repeated work under the role of housekeeping. It may be done twice."""
+
+    name: str
+
+    async def run(self, confirm: Confirm) -> None:
+        """Work until cancelled. Call `confirm` before each step."""
 
 
 async def allow() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 from skyferry.cli import resources
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from skyferry.cli.arguments.object_urls import ObjectLocation
     from skyferry.config.settings import Settings
     from skyferry.engine.abandoned_uploads import AbandonedUpload
+    from skyferry.ports import ObjectStore
 
 
 def gc(
@@ -38,7 +40,8 @@ def gc(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Abort abandoned multipart uploads at the destinations of all routes. Their parts are billed until aborted.
+    """Abort abandoned multipart uploads at the destinations of all routes. Their parts are billed until aborted. Uploads that
+    the ledger remembers are also aborted at the other stores of the configuration; a service does so after a day.
 
     An upload belongs to Skyferry if the ledger remembers it, if the store marks it so, or if it began at the key of a transfer
     while that was in progress. A service may be running.
@@ -66,11 +69,23 @@ async def _abort_uploads(settings: Settings, older_than: float, dry_run: bool) -
     from skyferry.engine.abandoned_uploads import abort_abandoned_uploads
     from skyferry.wiring import Opener, protect_opened
 
-    opener, names = Opener(settings), sorted({route.destination for route in settings.routes})
-    stores = {name: protect_opened(opener, opener.store(name)) for name in names}
+    opener = Opener(settings)
+    stores: dict[str, ObjectStore] = {}
+    destinations = {route.destination for route in settings.routes}
     try:
         async with resources.open_ledger(settings) as ledger:
-            return await abort_abandoned_uploads(ledger, stores, older_than, opener.clock, dry_run=dry_run)
+            known = {progress.store async for progress in ledger.list_uploads()}
+            if gone := sorted(known - settings.stores.keys()):
+                notice = (
+                    f"the ledger remembers uploads to {', '.join(gone)}, which the configuration no longer has: "
+                    "add the store again to abort them"
+                )
+                print(f"warning: {notice}", file=sys.stderr)
+            for name in sorted(destinations | (known & settings.stores.keys())):
+                stores[name] = protect_opened(opener, opener.store(name))
+            return await abort_abandoned_uploads(
+                ledger, stores, older_than, opener.clock, only_remembered=known - destinations, dry_run=dry_run
+            )
     finally:
         for store in stores.values():
             await store.close()
