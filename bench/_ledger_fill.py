@@ -28,7 +28,7 @@ from skyferry.wiring import open_ledger
 STEP = 2000  # transfers in one command for Redis
 FIRST = 10**15  # number of the first transfer: no client has it
 DONE = 2
-AT = rules.to_ticks(1_700_000_000.0)
+AT = rules.to_ticks(time.time())  # a worker would prune older transfers
 PLACES = (
     "INSERT INTO skyferry.places (key, store, bucket, placement) SELECT convert_to('incoming/2026/' || substr(md5(n::text), 1, 12) "
     "|| '/' || n || '.bin', 'UTF8'), 'destination', 'source', $2::text FROM generate_series(1, $1::bigint) AS n"

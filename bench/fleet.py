@@ -1,10 +1,11 @@
-"""Events a second of 1, 2 and 4 workers on one queue and one ledger at a server, and the CPU time of workers and server.
+"""Events a second of 1, 2 and 4 workers on one queue and one ledger, and the CPU time of workers and server.
 
-    python -m bench.fleet [ENGINE...] [--workers 1,2,4] [--events N] [--copies N]
+    python -m bench.fleet [ENGINE...] [--workers 1,2,4] [--events N] [--copies N] [--transfers N] [--folder DIR]
 
-Engines: postgres, redis. "gone" are events of objects that no longer exist: they are received, parsed, claimed, decided, settled
-and acknowledged. "copy" are objects of 4 KiB from one folder to another, flushed and verified. The workers run before the first
-event is sent; the clock stops once the ledger has all outcomes. CPU is user and system time for each event.
+Engines: postgres, redis, sqlite. "gone" are events of objects that no longer exist: they are received, parsed, claimed, decided,
+settled and acknowledged. "copy" are objects of 4 KiB from one folder to another, flushed and verified. Keys are random. The workers
+run before the first event is sent; the clock stops once the ledger has all outcomes. CPU is user and system time for each event.
+`--transfers` fills the ledger before. `--folder` keeps the filled data of PostgreSQL and SQLite for other runs, with what they add.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.ledger_engines import cpu_of_server, cpu_of_trees, serve
+from bench._ledger_fill import fill as fill_ledger
+from bench.ledger import make_transfer
+from bench.ledger_engines import EPOCH, SPACING, cpu_of_server, cpu_of_trees, serve
 from bench.worker import SIZE, events, fill
 
 from skyferry.config.load import load
@@ -28,14 +31,14 @@ from skyferry.ports import Ledger, WorkerState
 from skyferry.testing.servers.engines.daemon import Daemon
 from skyferry.wiring import open_ledger
 
-ROW = "{:>10} {:>8} {:>8} {:>10} {:>14} {:>14}"
+ROW = "{:>10} {:>11} {:>8} {:>8} {:>10} {:>14} {:>14}"
 
 
 def write_settings(folder: Path, url: str) -> Settings:
     """Write the configuration of the workers."""
     for name in ("source", "destination"):
         (folder / name).mkdir()
-    base = url.rpartition("/")[0] if url.startswith("redis:") else url
+    base = url if url.startswith("postgresql:") else url.rpartition("/")[0]
     chosen = {
         "stores": {name: {"url": f"file://{folder / name}", "watch": False} for name in ("source", "destination")},
         "routes": [{"name": "all", "from": "source", "to": "destination"}],
@@ -52,24 +55,25 @@ async def wait_for_workers(ledger: Ledger, count: int) -> None:
         await asyncio.sleep(0.2)
 
 
-async def wait_for_outcomes(ledger: Ledger, count: int) -> None:
-    """Return once so many transfers are settled."""
-    found = dict.fromkeys(State, 0)
-    while found[State.DONE] + found[State.SKIPPED] < count:
-        await asyncio.sleep(0.1)
-        found = await ledger.count_transfers()
-        assert not found[State.DEAD]
+async def count_outcomes(ledger: Ledger) -> int:
+    """Return the transfers that are settled."""
+    found = await ledger.count_transfers()
+    assert not found[State.DEAD]
+    return found[State.DONE] + found[State.SKIPPED]
 
 
 async def measure(kind: str, count: int, workers: int, folder: Path, url: str, daemon: Daemon | None) -> list[float]:
     """Return the events a second, and the CPU time of workers and of the server in µs for each."""
     chosen = write_settings(folder, url)
-    messages = events(Provider.FILE, count)
+    first = (int(time.time()) - EPOCH) * SPACING  # no other run on a folder that stays has these numbers
+    keys = [
+        make_transfer(first + number, "random").key.replace("/", "-").replace("-", "/", 2) for number in range(count)
+    ]
+    messages = events(Provider.FILE, keys)
     if kind == "copy":
-        for number in range(count):
-            path = folder / "source" / f"{number % 100:02d}" / f"{number}.bin"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(number.to_bytes(8, "big") * (SIZE // 8))
+        (folder / "source" / keys[0]).parent.mkdir(parents=True)
+        for number, key in enumerate(keys):
+            (folder / "source" / key).write_bytes(number.to_bytes(8, "big") * (SIZE // 8))
     command = [sys.executable, "-m", "skyferry", "run", "--no-live", "--listen", "127.0.0.1:0", "--config"]
     with (folder / "log").open("wb") as log:
         running = [
@@ -78,10 +82,11 @@ async def measure(kind: str, count: int, workers: int, folder: Path, url: str, d
     ledger = await open_ledger(chosen)
     try:
         await wait_for_workers(ledger, workers)
-        pids = [process.pid for process in running]
+        pids, settled = [process.pid for process in running], await count_outcomes(ledger)
         before, start = (cpu_of_trees(pids), cpu_of_server(daemon)), time.perf_counter()
         await fill(chosen, messages)
-        await wait_for_outcomes(ledger, count)
+        while await count_outcomes(ledger) < settled + count:
+            await asyncio.sleep(0.1)
         seconds = time.perf_counter() - start
         spent = (cpu_of_trees(pids) - before[0], cpu_of_server(daemon) - before[1])
     finally:
@@ -100,18 +105,29 @@ def main() -> None:
     parser.add_argument("--workers", default="1,2,4")
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--copies", type=int, default=5_000)
+    parser.add_argument("--transfers", type=int, default=0, help="done before, in the ledger")
+    parser.add_argument("--folder", type=Path, help="keeps the data of PostgreSQL and SQLite, which are filled once")
     options = parser.parse_args()
-    print(ROW.format("engine", "kind", "workers", "events/s", "workers CPU us", "server CPU us"))
+    print(ROW.format("engine", "transfers", "kind", "workers", "events/s", "workers CPU us", "server CPU us"))
     for engine in options.engines:
         for kind, count in (("gone", options.events), ("copy", options.copies)):
             for workers in map(int, options.workers.split(",")):
-                with (
-                    tempfile.TemporaryDirectory(dir=".") as name,
-                    serve(engine, Path(name), ()) as served,
-                ):
-                    folder = Path(name).resolve()
-                    found = asyncio.run(measure(kind, count, workers, folder, served.url, served.daemon))
-                    print(ROW.format(engine, kind, workers, *(f"{number:,.0f}" for number in found)), flush=True)
+                found = run(engine, kind, count, workers, options)
+                figures = (f"{number:,.0f}" for number in found)
+                print(ROW.format(engine, f"{options.transfers:,}", kind, workers, *figures), flush=True)
+
+
+def run(engine: str, kind: str, count: int, workers: int, options: argparse.Namespace) -> list[float]:
+    """Start the engine, fill the ledger, and measure once."""
+    with tempfile.TemporaryDirectory(dir=".") as name:
+        scratch = Path(name).resolve()
+        data = options.folder.resolve() / engine if options.folder else scratch / "data"
+        is_filled = data.exists() and any(data.iterdir())
+        data.mkdir(parents=True, exist_ok=True)
+        with serve(engine, data, (), keep=bool(options.folder)) as served:
+            if options.transfers and not is_filled:
+                fill_ledger(served.url, options.transfers)
+            return asyncio.run(measure(kind, count, workers, scratch, served.url, served.daemon))
 
 
 if __name__ == "__main__":

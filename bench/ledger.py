@@ -89,7 +89,7 @@ def fill(path: Path, count: int, keys: str) -> None:
     names = {
         "count": count,
         "random": keys == "random",
-        "now": rules.to_ticks(1_700_000_000.0),
+        "now": rules.to_ticks(time.time()),  # a worker would prune older transfers
         "transfer": codec.pack_transfer(example),
         "receipt": codec.pack_receipt(make_outcome(example).receipt),
         "placement": codec.pack_placement(make_outcome(example).placement),

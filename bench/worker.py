@@ -25,6 +25,7 @@ import resource
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -79,12 +80,17 @@ def settings(folder: Path, source: str, destination: str = "") -> Settings:
     return load(file, {})
 
 
-def events(provider: Provider, count: int, position: Position | None = None) -> list[Outgoing]:
+def events(provider: Provider, keys: Sequence[str], position: Position | None = None) -> list[Outgoing]:
     """Make one event per object."""
     now = time.time()
-    refs = [ObjectRef(provider, "source", f"{n % 100:02d}/{n}.bin") for n in range(count)]
+    refs = [ObjectRef(provider, "source", key) for key in keys]
     made = [ObjectEvent(str(uuid.uuid4()), Change.CREATED, ref, now, position=position, size=SIZE) for ref in refs]
     return [Outgoing(encode_event(event)) for event in made]
+
+
+def make_keys(count: int) -> list[str]:
+    """Make the keys of objects in a hundred folders."""
+    return [f"{n % 100:02d}/{n}.bin" for n in range(count)]
 
 
 async def settle_newer(chosen: Settings, messages: list[Outgoing]) -> None:
@@ -222,11 +228,11 @@ def rows(folder: Path, decisions: int, copies: int, *, observed: bool, profile: 
     """Print the rows with or without observers."""
     suffix = ", metrics and logs" if observed else ""
     chosen = settings(folder / "decide", "memory://source")
-    messages = events(Provider.MEMORY, decisions, OLDER)
+    messages = events(Provider.MEMORY, make_keys(decisions), OLDER)
     asyncio.run(settle_newer(chosen, messages))
     measure("decide" + suffix, chosen, messages, observed=observed, profile=profile)
     chosen = settings(folder / "gone", "memory://source")
-    messages = events(Provider.MEMORY, decisions)
+    messages = events(Provider.MEMORY, make_keys(decisions))
     measure("gone" + suffix, chosen, messages, observed=observed, profile=profile)
     measure("duplicate" + suffix, chosen, messages, observed=observed, profile=profile)
     chosen = settings(folder / "copy", "file://source")
@@ -234,8 +240,10 @@ def rows(folder: Path, decisions: int, copies: int, *, observed: bool, profile: 
     if not observed:
         print(bare(chosen.workspace, copies).row("bare copy 4 KiB", copies), flush=True)
         lost = settings(folder / "lost", (chosen.workspace / "source").absolute().as_uri(), "memory://destination")
-        measure("copy 4 KiB into memory", lost, events(Provider.FILE, copies), observed=observed, profile=profile)
-    measure("copy 4 KiB" + suffix, chosen, events(Provider.FILE, copies), observed=observed, profile=profile)
+        measure(
+            "copy 4 KiB into memory", lost, events(Provider.FILE, make_keys(copies)), observed=observed, profile=profile
+        )
+    measure("copy 4 KiB" + suffix, chosen, events(Provider.FILE, make_keys(copies)), observed=observed, profile=profile)
     made = sum(path.is_file() for path in (chosen.workspace / "destination").glob("[0-9]*/*"))
     assert made == copies, f"{made} of {copies} arrived"
 

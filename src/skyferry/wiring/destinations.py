@@ -83,12 +83,12 @@ async def known_destinations(
         folder, source = url.path(settings.workspace), f"folder {meant[name]}"
         try:
             text = await ledger.get_identity(source)
-            filled = bool(text) or await _filled(ledger, routes, name)
+            missed = not text and not folder.is_dir() and await _filled(ledger, routes, name)
         except LedgerError:  # reported when it is used
             continue
         if text:
             found[name] = KnownDestination(folder, Identity.parse(text))
-        elif filled and not folder.is_dir():
+        elif missed:
             found[name] = KnownDestination(folder)
         else:
             if create:
@@ -122,7 +122,7 @@ def probe_destinations(destinations: Mapping[str, KnownDestination]) -> Sequence
 
 
 async def _filled(ledger: Placements, routes: Routes, store: str) -> bool:
-    """Return True if the ledger has copies there."""
+    """Return True if the ledger has copies there. To find none, it reads all that other routes have copied from this source."""
     for route in routes:
         if route.store == store:
             async for placed in ledger.list_placements(store, route.source_bucket):

@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 
+from skyferry.clock import SystemClock
 from skyferry.config.settings import Settings
 from skyferry.engine import queue_health
 from skyferry.engine.service import Service
 from skyferry.errors import ConfigError, FolderMissing
+from skyferry.ledgers.memory.ledger import MemoryLedger
+from skyferry.model import Placement
 from skyferry.ports import Filter
 from skyferry.records import Record
 from skyferry.wiring import build_service, destinations
+from skyferry.wiring.identities import identify_stores
 
 PATIENCE = 20.0  # seconds
 
@@ -35,6 +39,13 @@ class Ear:
     def changes(self) -> list[Record]:
         """Of what waits for an operator."""
         return [r for r in self.heard if r.event == "check.changed" and r.operation == "folder_missing"]
+
+
+class Unlisted(MemoryLedger):
+    """A ledger so large that a start must not read its placements."""
+
+    def list_placements(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
+        raise AssertionError(f"placements of {source} in {store} are read")
 
 
 class Disk:
@@ -101,6 +112,13 @@ async def test_a_first_start_makes_the_folder(disk: Disk) -> None:
     async with disk.running():
         assert disk.destination.is_dir()
     await disk.copied("a")
+
+
+async def test_a_start_reads_no_placements_while_the_folder_is_there(disk: Disk) -> None:
+    """Those of other sources could be millions, and the start would wait for them."""
+    disk.destination.mkdir()
+    async with build_service(disk.settings, Ear(), ledger=Unlisted("one", SystemClock()), create=True) as service:
+        assert await service.ledger.get_identity(f"folder {identify_stores(disk.settings)['dst']}")
 
 
 @pytest.mark.parametrize("empty", [False, True], ids=["missing", "an empty mount point"])
