@@ -16,6 +16,7 @@ from tests.doctor.test_ledger_servers import open_redis, settings
 
 from skyferry.config.settings import DeadLetterSettings, QueueSettings, Settings
 from skyferry.doctor import Check, CheckState, Scope, examine
+from skyferry.doctor.ledger import files
 from skyferry.ledgers.postgres.database import HISTORY
 from skyferry.testing.servers import NatsServer, PostgresServer, RedisServer
 from skyferry.wiring import Opener
@@ -114,6 +115,15 @@ async def test_a_ledger_in_redis_that_exists(tmp_path: Path, redis_server: Redis
 
 async def _dump(redis: Any, key: bytes) -> Any:
     return await redis.dump(key)
+
+
+async def test_a_file_that_is_too_large_to_be_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "QUICK", 0.0)
+    wanted = use_server("sqlite://ledger.db", "sqlite://queue.db", "sqlite://dead.db", tmp_path)
+    await (await Opener(wanted).ledger()).close()
+    found = (await diagnose(wanted))["ledger", "whole"]
+    assert (found.state, found.hint) == (CheckState.UNKNOWN, "`skyferry ledger check` reads all of it.")
+    assert "too large to be read within" in found.detail
 
 
 async def test_a_ledger_in_a_file_that_exists(tmp_path: Path) -> None:

@@ -17,6 +17,35 @@ from skyferry.sqlite.log import ForeignLog, list_parts, require_own_log
 from skyferry.sqlite.opened import ONE_NAME
 
 T = TypeVar("T")
+Watch = Callable[[sqlite3.Connection], object]
+INTERRUPT = 0.1  # seconds between interrupts: one that comes between two statements has no effect
+
+
+async def run_cancellable(read: Callable[[Watch], T]) -> T:
+    """Run `read` in a thread, and end its statements if this task is cancelled: asyncio.run waits for threads.
+
+    `read` calls its argument with each connection that it uses, before it executes anything.
+    """
+    used: list[sqlite3.Connection] = []
+    cancelled = False
+
+    def watch(db: sqlite3.Connection) -> None:
+        if cancelled:
+            raise sqlite3.OperationalError("interrupted")
+        used.append(db)
+
+    running = asyncio.create_task(asyncio.to_thread(read, watch))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        cancelled = True
+        while not running.done():
+            for db in used:
+                with contextlib.suppress(sqlite3.ProgrammingError):  # it is closed
+                    db.interrupt()
+            await asyncio.wait([running], timeout=INTERRUPT)
+        running.exception()
+        raise
 
 
 def connect_readonly(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
@@ -53,14 +82,19 @@ def _describe_unused(path: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-def find_damage(path: Path, *, quick: bool = False) -> list[str]:
+def find_damage(path: Path, watch: Watch, *, quick: bool = False) -> list[str]:
     """Return the problems that SQLite finds in a file; [] = intact. Other processes may use it. `quick` skips the indexes.
 
     Raises ForeignLog: the file may be whole, and to rebuild it or to move it away would lose what it has.
     """
+    check = f"PRAGMA {'quick_check' if quick else 'integrity_check'}(20)"
+
+    def query(db: sqlite3.Connection) -> list[tuple[str]]:
+        watch(db)
+        return db.execute(check).fetchall()
+
     try:
-        check = f"PRAGMA {'quick_check' if quick else 'integrity_check'}(20)"
-        found = read_unchanged(path, lambda db: db.execute(check).fetchall())
+        found = read_unchanged(path, query)
     except ForeignLog:
         raise
     except (sqlite3.Error, OSError) as problem:
@@ -92,12 +126,12 @@ class DurableFile:
     async def find_damage(self, *, quick: bool = False) -> list[str]:
         """Return the problems. Raises the error of the file if its log belongs to another one."""
         try:
-            return await asyncio.to_thread(self._examine, quick=quick)
+            return await run_cancellable(lambda watch: self._examine(watch, quick=quick))
         except ForeignLog as problem:
             raise translate_error(problem, self.error, self.path) from problem
 
-    def _examine(self, *, quick: bool) -> list[str]:
-        return find_damage(self.path, quick=quick)
+    def _examine(self, watch: Watch, *, quick: bool) -> list[str]:
+        return find_damage(self.path, watch, quick=quick)
 
 
 def _find_faults(path: Path) -> Iterator[Wrong]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 from skyferry.config.settings import QueueSettings
@@ -11,6 +12,9 @@ from skyferry.errors import SkyferryError
 from skyferry.ports.inspection import InspectableLedger, LedgerFacts, Unknown
 from skyferry.ports.ledger import Durable
 from skyferry.wiring import Opener
+
+QUICK = 10.0  # seconds to look for damage: some minutes of reading are not for a check of the configuration
+CHECK = "`skyferry ledger check` reads all of it."
 
 
 async def check_ledger(opener: Opener) -> list[Check]:
@@ -72,6 +76,11 @@ async def _check(place: CheckSubject, durable: Durable | None) -> list[Check]:
             if place.kind == "ledger"
             else []
         )
-    problems = await durable.find_damage(quick=True)
+    try:
+        async with asyncio.timeout(QUICK):
+            problems = await durable.find_damage(quick=True)
+    except TimeoutError:
+        hint = CHECK if place.kind == "ledger" else ""
+        return [place.unknown("whole", f"{durable.where} is too large to be read within {QUICK:.0f} s", hint)]
     said = "; ".join(problems[:3])
     return [place.wrong("whole", said, durable.remedy) if problems else place.ok("whole", durable.where)]

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,18 @@ from skyferry.ports.ledger import Backup, LedgerRecords, LedgerStatus
 from skyferry.sqlite.file import translate_error
 from skyferry.sqlite.log import SUFFIXES, mark_copy
 from skyferry.sqlite.owners import find_users, owners_folder
-from skyferry.sqlite.readonly import DurableFile, connect_readonly, find_damage, read_unchanged
+from skyferry.sqlite.readonly import (
+    DurableFile,
+    Watch,
+    connect_readonly,
+    find_damage,
+    read_unchanged,
+    run_cancellable,
+)
 
 CHECK = "run `skyferry ledger check`"
 BATCH = 100  # letters carried over at once
+STEP = 10_000  # pages of 4 KiB that a backup copies between two looks whether it is cancelled
 _RULES = (
     ("transfers have no details", "SELECT count(*) FROM transfers WHERE serial NOT IN (SELECT serial FROM details)"),
     ("transfers have no destination key", "SELECT count(*) FROM transfers WHERE place NOT IN (SELECT id FROM places)"),
@@ -60,8 +69,8 @@ class SqliteLedgerMaintenance(DurableFile):
         super().__init__(path)
         self._owner, self._clock, self._lease = owner, clock, lease
 
-    def _examine(self, *, quick: bool) -> list[str]:
-        return super()._examine(quick=True) if quick else _find_damage(self.path)
+    def _examine(self, watch: Watch, *, quick: bool) -> list[str]:
+        return super()._examine(watch, quick=True) if quick else _find_damage(self.path, watch)
 
     async def read_status(self) -> LedgerStatus:
         return await asyncio.to_thread(read_status, self.path)
@@ -75,7 +84,7 @@ class SqliteLedgerMaintenance(DurableFile):
             yield str(step)
 
     async def back_up(self, target: Path) -> Backup:
-        return await asyncio.to_thread(_back_up, self.path, target)
+        return await run_cancellable(partial(_back_up, self.path, target))
 
     @asynccontextmanager
     async def rebuild(self, *, add: bool = False) -> AsyncIterator[Ledger]:
@@ -169,13 +178,14 @@ def _remove(path: Path) -> None:
     rmtree(owners_folder(path), ignore_errors=True)
 
 
-def _find_damage(path: Path) -> list[str]:
+def _find_damage(path: Path, watch: Watch) -> list[str]:
     """Return what SQLite finds, else where the tables disagree. Raises LedgerIncompatible: newer tables look damaged."""
     require_known_schema(path)
-    if problems := find_damage(path):
+    if problems := find_damage(path, watch):
         return problems
     try:
         with closing(connect_readonly(path)) as db:
+            watch(db)
             db.execute("BEGIN")  # one snapshot for all queries
             return [*_find_disagreements(db)]
     except sqlite3.Error as problem:
@@ -187,7 +197,7 @@ def _is_filled(path: Path) -> bool:
         return bool(db.execute(_FILLED).fetchone()[0])
 
 
-def _back_up(path: Path, target: Path) -> Backup:
+def _back_up(path: Path, target: Path, watch: Watch) -> Backup:
     if target.is_dir():
         target /= f"{path.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
     part = target.with_name(f"{target.name}.part")
@@ -195,11 +205,13 @@ def _back_up(path: Path, target: Path) -> Backup:
     _create_private(part)
     try:
         with closing(connect_readonly(path)) as db, closing(sqlite3.connect(part, isolation_level=None)) as copy:
-            db.backup(copy)
+            db.execute("BEGIN")  # one snapshot for all steps, whatever is written meanwhile
+            db.execute(_FILLED).fetchone()
+            db.backup(copy, pages=STEP, progress=lambda *_: watch(db))
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a -wal beside it
             forget_processes(copy)
             mark_copy(copy)
-        if problems := _find_damage(part):
+        if problems := _find_damage(part, watch):
             raise LedgerError(f"the copy is damaged: {problems[0]}", where=str(path), hint=CHECK)
         with part.open("rb") as file:
             os.fsync(file.fileno())

@@ -54,6 +54,7 @@ class Durable(Protocol):
         """Return one sentence per problem; [] = intact. A service may be using it. `quick` MAY skip slow comparisons.
 
         Without `quick`, raises LedgerIncompatible for a ledger that is too new: records that this program misses are no damage.
+        It may read for minutes, but ends soon once it is cancelled.
         """
 
 
