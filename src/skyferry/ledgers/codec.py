@@ -52,13 +52,25 @@ def pack_json(value: Any) -> str:
 def split_id(transfer_id: str) -> tuple[int, int]:
     """Return a transfer's id as two signed integers of 64 bits. Raises ValueError."""
     try:
-        high, low = _HALVES(bytes.fromhex(transfer_id))
+        high, low = _ID.unpack(bytes.fromhex(transfer_id))
     except struct.error:
         raise ValueError(transfer_id) from None
     return high, low
 
 
-_HALVES = struct.Struct(">qq").unpack
+def join_id(high: int, low: int) -> str:
+    """Return the id of these halves."""
+    return _ID.pack(high, low).hex()
+
+
+def span_ids(prefix: str) -> tuple[bytes, bytes] | None:
+    """Return the first and the last id that begin with these hexadecimal digits; None if there can be none."""
+    if len(prefix) > 2 * _ID.size or not set(prefix) <= set("0123456789abcdef"):
+        return None
+    return bytes.fromhex(prefix.ljust(2 * _ID.size, "0")), bytes.fromhex(prefix.ljust(2 * _ID.size, "f"))
+
+
+_ID = struct.Struct(">qq")
 _PROVIDERS = {str(provider): provider for provider in Provider}  # calling the class takes five times as long
 
 

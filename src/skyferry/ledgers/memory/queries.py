@@ -21,6 +21,10 @@ class MemoryQueries(LedgerPart):
         row = self._state.rows.get(transfer_id)
         return replace(row.view(), failures=row.failures) if row else None
 
+    async def find_ids(self, prefix: str, limit: int) -> list[str]:
+        await self._step()
+        return [id_ for id_ in self._state.rows if id_.startswith(prefix)][:limit]
+
     async def list_transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
         await self._step()
         now = self._clock.time()

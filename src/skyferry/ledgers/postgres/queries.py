@@ -49,6 +49,12 @@ class PostgresQueries:
 
         return await self._db.read(get)
 
+    async def find_ids(self, prefix: str, limit: int) -> list[str]:
+        if (span := codec.span_ids(prefix)) is None:
+            return []
+        rows = await self._db.read(lambda db: db.fetch(SQL["ids"], *span, limit))
+        return [id_.hex() for (id_,) in rows]
+
     async def list_transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
         at, serial = rules.parse_cursor(cursor) if cursor else rules.NEWEST
         behind = [max(-(2**63), min(number, 2**63 - 1)) for number in (at, serial)]

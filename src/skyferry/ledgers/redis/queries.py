@@ -14,9 +14,12 @@ from skyferry.ledgers.redis.records import NONE, decode_key, encode_key, name_pl
 from skyferry.model import ObjectMeta, ObjectRef, Placement, State
 from skyferry.ports import Filter, Page, TransferRow
 from skyferry.ports.joins import select_current
+from skyferry.regex import compile_lazily
 
 LOOK = 1000  # records of a state that a script looks at; 200 of each of all states
 FEW = 2000  # keys that may be looked up one by one
+SCAN = 10_000  # ids that a script looks at, each for 0.1 µs
+SPECIAL = compile_lazily(rb"[*?\[\]\\^-]")  # in a pattern of Redis
 PAGE = 1000  # keys, or unsettled transfers, read at once
 
 
@@ -36,6 +39,19 @@ class RedisQueries:
         *columns, failures = found
         history = tuple(codec.build_failure(each) for each in orjson.loads(b"[%b]" % (failures or b"")))
         return replace(_unpack_row(*columns), failures=history)
+
+    async def find_ids(self, prefix: str, limit: int) -> list[str]:
+        """See `Transfers`. The ids have no order, so all are looked at."""
+        if codec.span_ids(prefix) is None:
+            return []
+        pattern = SPECIAL.sub(rb"\\\g<0>", bytes.fromhex(prefix[: len(prefix) // 2 * 2])) + b"*"
+        found, cursor = set[str](), b"0"
+        while len(found) < limit:
+            cursor, *ids = await self._db.run("queries.ids", cursor, pattern, SCAN)
+            found |= {id_ for id_ in map(bytes.hex, ids) if id_.startswith(prefix)}
+            if cursor == b"0":
+                break
+        return sorted(found)[:limit]
 
     async def list_transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
         at, serial = rules.parse_cursor(cursor) if cursor else rules.NEWEST

@@ -42,6 +42,16 @@ class SqliteQueries:
             return None
         return await self._file.read(lambda db: _get_transfer(db, high, low))
 
+    async def find_ids(self, prefix: str, limit: int) -> list[str]:
+        if (span := codec.span_ids(prefix)) is None:
+            return []
+        halves = zip(*(codec.split_id(end.hex()) for end in span), strict=True)
+        # Without a digit, a half is from 0 to -1: any number
+        (high, last_high), (low, last_low) = (pair if pair != (0, -1) else (-(2**63), 2**63 - 1) for pair in halves)
+        values = {"high": high, "last_high": last_high, "low": low, "last_low": last_low, "limit": limit}
+        found = await self._file.read(lambda db: db.execute(SQL["ids"], values).fetchall())
+        return [codec.join_id(*halves) for halves in found]
+
     async def list_transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
         now = rules.to_ticks(self._clock.time())
         return await self._file.read(lambda db: list_transfers(db, where, cursor, limit, now))

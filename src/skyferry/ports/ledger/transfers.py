@@ -31,6 +31,9 @@ class Transfers(Protocol):
     async def get_transfer(self, transfer_id: str) -> TransferRow | None:
         """Return one transfer with its failures; None if it is unknown."""
 
+    async def find_ids(self, prefix: str, limit: int) -> list[str]:
+        """Return ids of transfers that begin with these hexadecimal digits, at most `limit`; [] for anything else."""
+
     async def list_transfers(self, where: Filter, cursor: str = "", limit: int = 100) -> Page[TransferRow]:
         """Return a page of transfers, the last updated first. Raises NotFound for a malformed cursor."""
 

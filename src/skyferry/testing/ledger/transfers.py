@@ -23,6 +23,19 @@ class TransferCases(LedgerCases):
                 await bring(ledger, transfer(f"{state}-{ledger.owner}"), state)
         assert await two.count_transfers() == {state: 1 + number % 2 for number, state in enumerate(State)}
 
+    async def test_ids_are_found_by_their_first_digits(self, one: Ledger, two: Ledger) -> None:
+        """Of any number of digits, and of all owners."""
+        ids = sorted(transfer(f"{number}").id for number in range(40))
+        for number, ledger in enumerate((one, two) * 20):
+            await bring(ledger, transfer(f"{number}"), State.DONE if number % 3 else State.CLAIMED)
+        for digits in (0, 1, 2, 15, 16, 17, 18, 31, 32):
+            for prefix in {each[:digits] for each in ids}:
+                same = [each for each in ids if each.startswith(prefix)]
+                assert sorted(await one.find_ids(prefix, 100)) == same
+                assert len(await two.find_ids(prefix, 3)) == min(3, len(same))
+        for text in ("x", ids[0] + "0", ids[0][:8].upper() + "é", "*"):
+            assert await one.find_ids(text, 100) == []
+
     async def test_the_first_known_of_what_is_not_settled(self, one: Ledger, two: Ledger) -> None:
         """By route, for all owners; settled transfers do not count, redriven letters do."""
         assert await one.find_oldest_unsettled() == {}

@@ -21,12 +21,13 @@ from skyferry.model import State
 from skyferry.ports import Filter
 
 if TYPE_CHECKING:
-    from skyferry.ports import DeadLetter, DeadLetters, Ledger, Page
+    from skyferry.ports import DeadLetter, DeadLetters, Ledger, Page, Transfers
 
 ID_LENGTH = 32
 PAGE = 1000
 # Reasons for which transfers are skipped
 SKIPS = ("current", "superseded", "marker", "gone", "filtered", "foreign", "loop", "hops", "no_route")
+MANY = 1000  # candidates that are counted
 CANDIDATES = 5  # shown of an ambiguous abbreviation
 T = TypeVar("T")
 
@@ -109,13 +110,20 @@ async def complete_ids(
             found[text] += [identify(item) for item in page.items if identify(item).startswith(text)]
         if not (cursor := page.cursor):
             break
-    for text, ids in found.items():
-        if len(ids) > 1 and text not in ids:
-            shown = ", ".join(ids[:CANDIDATES]) + (
-                f" and {len(ids) - CANDIDATES:,} more" if len(ids) > CANDIDATES else ""
-            )
-            raise ConfigError(f"{len(ids)} ids begin so", where=text, hint=f"choose one of {shown}")
-    return [found[text][0] if len(found.get(text, ())) == 1 else text for text in given] if given else None
+    return [_choose(text, found.get(text, [])) for text in given] if given else None
+
+
+async def complete_transfer(ledger: Transfers, given: str) -> str:
+    """Return the id of the transfer that `given` abbreviates. Raises as `complete_ids`."""
+    return given if len(given) == ID_LENGTH else _choose(given, await ledger.find_ids(given, MANY))
+
+
+def _choose(given: str, ids: Sequence[str]) -> str:
+    if len(ids) < 2 or given in ids:
+        return ids[0] if len(ids) == 1 else given
+    count = f"{len(ids):,}{' or more' if len(ids) == MANY else ''}"
+    shown = ", ".join(ids[:CANDIDATES]) + (" and others" if len(ids) > CANDIDATES else "")
+    raise ConfigError(f"{count} ids begin so", where=given, hint=f"choose one of {shown}")
 
 
 async def complete_letters(ledger: DeadLetters, given: Sequence[str] | None) -> list[str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Annotated
 
 from skyferry.cli.arguments.options import ConfigOptions, Json, PageOptions
-from skyferry.cli.commands.ledger.selection import PAGE, TransferOptions, complete_ids, read_ledger
+from skyferry.cli.commands.ledger.selection import TransferOptions, complete_transfer, read_ledger
 from skyferry.cli.parameters import Argument, Option
 from skyferry.cli.render import output
 from skyferry.errors import NotFound
 from skyferry.model import State
-from skyferry.ports import Filter
 
 if TYPE_CHECKING:
     from skyferry.ports import Page, TransferRow, Transfers
@@ -43,11 +41,7 @@ def transfers(
 
 
 async def _get_transfer(ledger: Transfers, transfer_id: str) -> TransferRow:
-    def load(cursor: str) -> Awaitable[Page[TransferRow]]:
-        return ledger.list_transfers(Filter(), cursor, PAGE)
-
-    [whole] = await complete_ids([transfer_id], load, lambda row: row.transfer.id) or [transfer_id]
-    if (row := await ledger.get_transfer(whole)) is None:
+    if (row := await ledger.get_transfer(await complete_transfer(ledger, transfer_id))) is None:
         hint = "settled transfers are removed after `ledger.retention`"
         raise NotFound("the transfer does not exist", where=transfer_id, hint=hint)
     return row

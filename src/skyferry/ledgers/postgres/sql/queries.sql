@@ -14,6 +14,17 @@ UNION ALL (
     WHERE t.id = $1 AND NOT (SELECT indexed FROM one) LIMIT 1
 )
 
+-- name: ids
+-- $1 first, $2 last, $3 limit. As above
+WITH one AS (SELECT to_regclass('@schema.transfers_pkey') IS NOT NULL AS indexed)
+SELECT t.id FROM @schema.transfers AS t WHERE t.id BETWEEN $1 AND $2 AND (SELECT indexed FROM one)
+UNION ALL
+SELECT t.id FROM generate_series(
+    (SELECT max(serial >> 15) FROM @schema.transfers WHERE NOT (SELECT indexed FROM one)),
+    (SELECT min(serial >> 15) FROM @schema.transfers WHERE NOT (SELECT indexed FROM one)), -1
+) AS block JOIN @schema.transfers AS t ON t.serial >> 15 = block
+WHERE t.id BETWEEN $1 AND $2 AND NOT (SELECT indexed FROM one) LIMIT $3
+
 -- name: failures
 SELECT transfer, failure FROM @schema.failures WHERE transfer = ANY($1::bytea[]) ORDER BY serial
 

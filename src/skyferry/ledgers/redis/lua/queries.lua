@@ -7,6 +7,13 @@ local _, _, _, text = read_contents(row)
 return {row.state, row.reason, row.burned, row.lost, row.created, row.updated, row.due, text, row.receipt,
     redis.call('HGET', failures, ARGV[1])}
 
+-- name: ids
+-- cursor of HSCAN, pattern, records to look at. Returns {next cursor, id, ...}; an id may come twice
+local found = redis.call('HSCAN', transfers, ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+local answer = {found[1]}
+for n = 1, #found[2], 2 do push(answer, found[2][n]) end
+return answer
+
 -- name: list
 -- time, serial: the place in the listing; limit; records to look at in each state, and keys to look up; states; since; idle or 0;
 -- route; reason; prefix of the key; source key. Returns {1 at the end, time, serial, row, ...}

@@ -28,6 +28,15 @@ WITH RECURSIVE parts (n) AS (
 SELECT t.serial FROM parts CROSS JOIN transfers AS t INDEXED BY transfers_by_id
 WHERE t.serial >> 15 = n AND t.id_high = :high AND t.id_low = :low LIMIT 1
 
+-- name: ids
+-- Between two ids, in each block
+WITH RECURSIVE parts (n) AS (
+    SELECT max(serial) >> 15 FROM transfers
+    UNION ALL SELECT n - 1 FROM parts WHERE n > (SELECT min(serial) >> 15 FROM transfers)
+)
+SELECT t.id_high, t.id_low FROM parts CROSS JOIN transfers AS t INDEXED BY transfers_by_id
+WHERE t.serial >> 15 = n AND t.id_high BETWEEN :high AND :last_high AND t.id_low BETWEEN :low AND :last_low LIMIT :limit
+
 -- name: few
 -- Count the keys with this prefix, but no further than the limit
 SELECT count(*) FROM (SELECT 1 FROM places WHERE key >= :low AND key < :high LIMIT :limit)
