@@ -19,11 +19,9 @@ from redis import Redis
 
 from skyferry.config.settings import LedgerSettings, Settings
 from skyferry.ledgers import codec, rules
-from skyferry.ledgers.postgres.database import HISTORY
 from skyferry.ledgers.redis.database import KEYS
-from skyferry.ledgers.redis.records import join_texts, name_place
-from skyferry.postgres.schema import apply_next_step
-from skyferry.wiring import open_ledger
+from skyferry.ledgers.redis.records import join_texts, name_place, shrink_text, shrink_transfer
+from skyferry.wiring import Opener
 
 STEP = 2000  # transfers in one command for Redis
 FIRST = 10**15  # number of the first transfer: no client has it
@@ -48,33 +46,37 @@ EXAMPLE = make_transfer(FIRST, "random")
 OUTCOME = make_outcome(EXAMPLE)
 TRANSFER, RECEIPT = codec.pack_transfer(EXAMPLE), codec.pack_receipt(OUTCOME.receipt)
 PLACEMENT = codec.pack_placement(OUTCOME.placement)
+EXAMPLE_NAME = name_place(EXAMPLE.store, EXAMPLE.key)
+SETTLED = shrink_transfer(TRANSFER, RECEIPT, bytes.fromhex(EXAMPLE.id), EXAMPLE_NAME)
+PLACED = shrink_text(PLACEMENT, EXAMPLE_NAME)
 
 
 def fill(url: str, count: int, *, analyze: bool = True) -> None:
-    """Make a ledger with `count` transfers that are done. With `analyze`, a PostgreSQL also gets statistics of them."""
+    """Fill a new ledger with `count` transfers that are done. With `analyze`, a PostgreSQL also gets statistics of them."""
     if url.startswith("sqlite:"):
         fill_sqlite(Path(url.removeprefix("sqlite://")), count, "random")
         return
-    asyncio.run(_make_empty(url))
     if url.startswith("postgresql:"):
         asyncio.run(_fill_postgres(url, count, analyze))
     else:
         _fill_redis(url, count)
 
 
-async def _make_empty(url: str) -> None:
-    await (await open_ledger(Settings(ledger=LedgerSettings(url=url)))).close()
+async def make_empty(url: str) -> None:
+    """Make a ledger with all steps of its schema, as after `skyferry ledger migrate`."""
+    ledger = Opener(Settings(ledger=LedgerSettings(url=url))).ledger_maintenance()
+    assert ledger
+    async for _ in ledger.migrate():
+        pass
 
 
 async def _fill_postgres(url: str, count: int, analyze: bool) -> None:
-    """Add the rows without indexes, and the indexes behind them. The schema has all steps, as after `skyferry ledger migrate`.
+    """Add the rows without indexes, and the indexes behind them.
 
     Pages of destinations are as full as updates leave them, and those of the keys' index as random keys do: to 70 %. Receipts are
     padded so that pages of transfers are full, because claims would have used the room that is left there.
     """
     db = await asyncpg.connect(url, password=os.environ["PGPASSWORD"])
-    while await apply_next_step(db, "skyferry", HISTORY, contract=True):
-        pass
     for setting in SETTINGS:
         await db.execute(f"SET {setting}")
     indexes = [(table, *row) for table in TABLES for row in await db.fetch(INDEXES, table)]
@@ -140,15 +142,15 @@ def _read_answers(answers: BinaryIO, count: int) -> None:
 
 
 def _add_transfer(fields: dict[str, list[bytes]], serial: int) -> None:
-    """Add the records of one transfer, as the scripts pack them, with the texts of the example."""
+    """Add the records of one transfer, as the scripts pack them, with the compressed texts of the example."""
     id_ = blake2b(b"%d" % (FIRST + serial), digest_size=16).digest()
     text = f"incoming/2026/{id_.hex()[:12]}/{FIRST + serial}.bin"
     key, name = text.encode(), name_place("destination", text)
     store, bucket, at = name[: -len(key)], b"source", b"%d" % (AT + serial)
-    contents = join_texts((name, b"", b"landing", TRANSFER.encode()))
+    contents = join_texts((name, b"", b"landing", SETTLED))
     head = struct.pack("<BdddIIddHI", DONE, 0, serial, -1, 0, 0, AT + serial, AT + serial, 0, len(contents))
-    placed = join_texts((OUTCOME.placement.identity.encode(), bucket, PLACEMENT.encode()))
-    fields["transfers"] += (id_, head + contents + RECEIPT.encode())
+    placed = join_texts((OUTCOME.placement.identity.encode(), bucket, PLACED))
+    fields["transfers"] += (id_, head + contents)
     fields["places"] += (name, struct.pack("<dddHI", 0, 0, 0, 0, 1) + placed)
     fields["done"] += (at, struct.pack(">Q", serial) + id_)
     fields["keys"] += (b"0", b"d" + key + b"\0\0" + id_)

@@ -43,7 +43,8 @@ FILL = (
 
 def make_transfer(number: int, keys: str) -> Transfer:
     """Make a new transfer."""
-    digest = blake2b(number.to_bytes(8, "big"), digest_size=16).hexdigest()
+    whole = blake2b(number.to_bytes(8, "big"), digest_size=32).hexdigest()
+    digest, event = whole[:32], whole[32:]
     key = f"incoming/2026/{digest[:12] if keys == 'random' else f'{number:012}'}/{number}.bin"
     return Transfer(
         id=digest,
@@ -53,7 +54,7 @@ def make_transfer(number: int, keys: str) -> Transfer:
         source_store="source",
         store="destination",
         key=key,
-        event_id=f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}",
+        event_id=f"{event[:8]}-{event[8:12]}-{event[12:16]}-{event[16:20]}-{event[20:]}",
         correlation_id=digest,
         occurred_at=1_700_000_000.0,
         position=Position("s3-sequencer", f"{number:020x}"),
@@ -64,10 +65,11 @@ def make_transfer(number: int, keys: str) -> Transfer:
 def make_outcome(t: Transfer) -> Done:
     """Make the outcome of a transfer, with versions and checksums that no other has."""
     positions, version = (t.position,) if t.position else (), t.id[::-1]
-    sums = Checksums(crc32c=t.id[:8], sha256=2 * t.id)
-    receipt = Receipt(version, t.id, 4096, sums, sums, sums, t.position, 1_700_000_000.0, 1_700_000_001.0, 1)
+    digest = blake2b(t.id.encode(), digest_size=32).hexdigest()
+    sums, written = Checksums(crc32c=digest[:8], sha256=digest), digest[::-2]
+    receipt = Receipt(version, written, 4096, sums, sums, sums, t.position, 1_700_000_000.0, 1_700_000_001.0, 1)
     source = replace(t.source, version=version)
-    placed = Placement(t.store, t.key, source, False, positions, t.occurred_at, t.id, t.id, 1_700_000_001.0)
+    placed = Placement(t.store, t.key, source, False, positions, t.occurred_at, written, t.id, 1_700_000_001.0)
     return Done(receipt, placed)
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from bench._ledger_fill import fill
+from bench._ledger_fill import fill, make_empty
 from bench.ledger import make_outcome, make_transfer
 
 from skyferry.config.settings import LedgerSettings, Settings
@@ -170,6 +170,8 @@ def measure(engine: str, clients: int, options: argparse.Namespace) -> None:
         is_filled = folder.exists() and any(folder.iterdir()) if options.folder else False
         folder.mkdir(parents=True, exist_ok=True)
         with serve(engine, folder, options.option, keep=bool(options.folder)) as served:
+            if served.daemon:
+                asyncio.run(make_empty(served.url))
             if options.transfers and not is_filled:
                 fill(served.url, options.transfers, analyze=not options.no_analyze)
             if options.prewarm and served.postgres:

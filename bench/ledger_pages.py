@@ -22,7 +22,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from bench._ledger_fill import fill
+from bench._ledger_fill import fill, make_empty
 from bench.ledger import BATCH, make_outcome, make_transfer
 from bench.ledger_engines import CLIENTS, EPOCH, SPACING, Engine, serve
 
@@ -153,6 +153,8 @@ def main() -> None:
             is_filled = folder.exists() and any(folder.iterdir())
             folder.mkdir(parents=True, exist_ok=True)
             with serve(engine, folder, options.option, keep=True) as served:
+                if served.daemon:
+                    asyncio.run(make_empty(served.url))
                 if options.transfers and not is_filled:
                     fill(served.url, options.transfers)
                 if served.postgres:

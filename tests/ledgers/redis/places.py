@@ -56,6 +56,10 @@ class RedisHarness(LedgerHarness):
         """Return its maintenance."""
         return RedisLedgerMaintenance(self.client, lambda: open_ledger(self.client(), "rebuild", 30.0))
 
+    async def migrate(self) -> list[str]:
+        """Apply all steps. Return their names."""
+        return [step async for step in self.maintenance().migrate()]
+
     async def pass_time(self, seconds: float) -> None:
         await self._clock.run(lambda redis: redis.hincrbyfloat(self._key, "passed", seconds))
 

@@ -11,11 +11,14 @@ from skyferry.testing.ledger import LedgerConformance, LedgerHarness
 from skyferry.testing.servers import RedisServer
 
 
+@pytest.mark.parametrize("compressed", [False, True], ids=["beside-version-1", "migrated"])
 class TestRedisLedger(LedgerConformance):
-    """The contract."""
+    """The contract, with records that older programs can read, and after `skyferry ledger migrate`."""
 
     @pytest.fixture
-    async def harness(self, redis_server: RedisServer) -> AsyncIterator[LedgerHarness]:
+    async def harness(self, redis_server: RedisServer, compressed: bool) -> AsyncIterator[LedgerHarness]:
         harness = RedisHarness(redis_server)
+        if compressed:
+            await harness.migrate()
         yield harness
         await harness.close()

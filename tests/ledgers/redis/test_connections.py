@@ -108,7 +108,7 @@ async def test_workers_that_start_together_on_an_empty_server_make_one_ledger() 
         answers = await asyncio.gather(*(ledger.claim([transfer("t")]) for ledger in ledgers))
         assert sum(hasattr(answer, "fence") for (answer,) in answers) == 1
         maintenance = RedisLedgerMaintenance(lambda: connect(url), lambda: open_at(url))
-        assert (await maintenance.read_status()).version == 1
+        assert (await maintenance.read_status()).version == 2
         assert await maintenance.find_damage() == []
         for ledger in ledgers:
             await ledger.close()

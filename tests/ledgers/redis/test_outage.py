@@ -153,7 +153,7 @@ async def test_a_ledger_of_a_newer_release_is_refused(harness: RedisHarness) -> 
     await client.run(lambda redis: redis.hset(key, "version", 99))
     await harness.open("two")
     await client.run(lambda redis: redis.hset(key, "compatible_from", 99))
-    with pytest.raises(LedgerIncompatible, match=r"from version 99, and this Skyferry knows 1 \(Update Skyferry"):
+    with pytest.raises(LedgerIncompatible, match=r"from version 99, and this Skyferry knows 2 \(Update Skyferry"):
         await harness.open("three")
     status = await harness.maintenance().read_status()
     assert (status.version, status.compatible_from, status.transfers) == (99, 99, None)
@@ -171,12 +171,13 @@ async def test_migrating_makes_a_ledger_once(harness: RedisHarness) -> None:
     """And the status has its size and counts."""
     maintenance = harness.maintenance()
     assert not await maintenance.exists()
-    assert (await maintenance.read_status()).pending == ("0001 expand: keys",)
-    assert [step async for step in maintenance.migrate()] == ["0001 expand: keys"]
+    steps = ("0001 expand: keys", "0002 expand: compressed records", "0002 contract: compressed records")
+    assert (await maintenance.read_status()).pending == steps
+    assert [step async for step in maintenance.migrate()] == list(steps)
     assert [step async for step in maintenance.migrate()] == []
     await finish(await harness.open("one"), transfer("t"))
     status = await maintenance.read_status()
-    assert (status.version, status.pending) == (1, ())
+    assert (status.version, status.compatible_from, status.pending) == (2, 2, ())
     assert status.transfers is not None
     assert status.transfers[State.DONE] == 1
     assert status.size > 500

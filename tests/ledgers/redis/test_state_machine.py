@@ -77,6 +77,15 @@ class AgreeWithRedis(LedgersAgree):
         assert self.harness
         self.loop.run_until_complete(self.harness.set_time(self.clock.time()))
 
+    @rule(noticed=st.booleans())
+    def migrate(self, noticed: bool) -> None:
+        """From now on done transfers are compressed by ledgers that are opened, and by the others once they notice."""
+        assert self.harness
+        self.loop.run_until_complete(self.harness.migrate())
+        for ledger in self.harness.opened if noticed else ():
+            if not ledger._db.closed:
+                self.loop.run_until_complete(ledger.check_writable())
+
     def teardown(self) -> None:
         assert self.harness
         self.loop.run_until_complete(self.harness.close())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from skyferry.errors import LedgerError, LedgerIncompatible
@@ -12,7 +13,7 @@ from skyferry.ledgers.server_health import OnHealth, ServerHealth, Side
 from skyferry.redis.client import RedisClient
 from skyferry.redis.scripts import LuaScript
 
-VERSION = 1  # of the layout of the keys
+VERSION = 2  # of the layout of the keys, see `maintenance`
 KEYS = (
     *("transfers", "failures"),  # hashes by transfer
     *("claimed", "retry", "done", "skipped", "dead", "discarded"),  # transfers by state and time
@@ -28,9 +29,9 @@ READS = re.compile(r"queries\.|\w+\.(get|list|find|count|version|unrouted|take$)
 FILES = ("claims", "letters", "queries", "uploads", "housekeeping", "workers", "limits")
 
 
-def load_scripts(clock: str = CLOCK) -> Mapping[str, LuaScript]:
-    """Return the scripts by `FILE.NAME`. `clock` is the expression of the time, which tests replace."""
-    folder = files(__package__).joinpath("lua")
+def load_scripts(clock: str = CLOCK, folder: Traversable | None = None) -> Mapping[str, LuaScript]:
+    """Return the scripts by `FILE.NAME`. Tests replace `clock`, the expression of the time, and the folder."""
+    folder = folder or files(__package__).joinpath("lua")
     head = (
         f"local {', '.join(KEYS)} = unpack(KEYS)\n"
         f"local time = {clock}\n"
@@ -65,6 +66,7 @@ class RedisDatabase:
         self._health = ServerHealth(on_health, lambda: client.closed)
         self.name = f"ledger {client.address.server.path[0]}"
         self.keys = ledger_keys(client)
+        self.compatible_from = 1  # the oldest version that a program may know, as of the last check
 
     @property
     def closed(self) -> bool:
@@ -87,16 +89,16 @@ class RedisDatabase:
 
 
 async def ensure_ledger(db: RedisDatabase) -> None:
-    """Make the ledger if it is missing. Raises LedgerIncompatible if it is too new for this program."""
+    """Make the ledger if it is missing, and expand an older one. Raises LedgerIncompatible if it is too new for this program."""
     check_compatible(db, await db.run("housekeeping.open", VERSION))
 
 
 def check_compatible(db: RedisDatabase, found: Sequence[bytes | None]) -> None:
     """Raise LedgerIncompatible if the versions in an answer are too new for this program."""
-    _, compatible_from = parse_version(db, found)
-    if compatible_from > VERSION:
+    _, db.compatible_from = parse_version(db, found)
+    if db.compatible_from > VERSION:
         raise LedgerIncompatible(
-            f"its layout is for programs from version {compatible_from}, and this Skyferry knows {VERSION}",
+            f"its layout is for programs from version {db.compatible_from}, and this Skyferry knows {VERSION}",
             where=db.name,
             hint="Update Skyferry on this machine.",
         )

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from skyferry.errors import LedgerError, SkyferryError
+from skyferry.errors import LedgerError, LedgerIncompatible, SkyferryError
 from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.ledgers.redis.database import (
     VERSION,
@@ -18,6 +18,7 @@ from skyferry.ledgers.redis.database import (
     parse_version,
 )
 from skyferry.ledgers.redis.ledger import RedisLedger
+from skyferry.ledgers.redis.records import decode_key
 from skyferry.ledgers.redis.rights import find_foreign_keys, find_lacking_rights
 from skyferry.ports.inspection import LedgerFacts
 from skyferry.ports.ledger import Backup, Ledger, LedgerRecords, LedgerStatus
@@ -29,9 +30,15 @@ from skyferry.redis.server_settings import (
     measure_skew,
     read_server_settings,
 )
+from skyferry.sql.schema_steps import SchemaHistory, SchemaStep, SchemaVersion
 
 PAGE = 1000  # records compared at once
-STEP = "0001 expand: keys"  # see `skyferry.sql.schema_steps`
+STEPS = (
+    SchemaStep(1, False, "keys", ""),
+    SchemaStep(2, False, "compressed records", ""),  # programs can read them
+    SchemaStep(2, True, "compressed records", ""),  # programs write them
+)
+HISTORY = SchemaHistory("ledger", "counters", LedgerIncompatible, STEPS)
 PROBLEMS = (
     "transfers without their record",
     "dead transfers without their letter",
@@ -67,7 +74,7 @@ class RedisLedgerMaintenance:
         finally:
             await client.close()
         transfers = None if counts is None else {state: counts[NUMBER[state]] for state in STATES}
-        pending = () if version >= VERSION else (STEP,)
+        pending = tuple(map(str, HISTORY.list_pending(SchemaVersion(version, compatible_from))))
         return LedgerStatus(describe_version(info), version, compatible_from, VERSION, pending, transfers, size)
 
     @asynccontextmanager
@@ -77,10 +84,12 @@ class RedisLedgerMaintenance:
 
     async def migrate(self) -> AsyncIterator[str]:
         async with self._database() as db:
-            missing = parse_version(db, await db.run("housekeeping.version"))[0] == 0
+            at = SchemaVersion(*parse_version(db, await db.run("housekeeping.version")))
             await ensure_ledger(db)
-        if missing:
-            yield STEP
+            for step in HISTORY.list_pending(at):
+                if step.contracts:
+                    await _contract(db, step)
+                yield str(step)
 
     async def find_damage(self, *, quick: bool = False) -> list[str]:
         """See `Durable`. The files are the server's to check; here the records are compared with each other."""
@@ -144,6 +153,14 @@ class RedisLedgerMaintenance:
             yield db
         finally:
             await db.close()
+
+
+async def _contract(db: RedisDatabase, step: SchemaStep) -> None:
+    """Raise LedgerError if a worker that knows only older versions has not ended."""
+    if older := await db.run("housekeeping.contract", step.number):
+        names = ", ".join(sorted(map(decode_key, older)))
+        hint = "Stop or update them, then run `skyferry ledger migrate` again."
+        raise LedgerError(f"step {step} waits for older programs: {names}", hint=hint)
 
 
 async def _measure(redis: Client, keys: Sequence[str]) -> int:

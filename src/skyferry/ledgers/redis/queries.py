@@ -10,7 +10,7 @@ import orjson
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.ledgers.redis.database import RedisDatabase
-from skyferry.ledgers.redis.records import NONE, decode_key, encode_key, name_place, parse_placement
+from skyferry.ledgers.redis.records import NONE, encode_key, name_place, parse_placement, restore_transfer
 from skyferry.model import ObjectMeta, ObjectRef, Placement, State
 from skyferry.ports import Filter, Page, TransferRow
 from skyferry.ports.joins import select_current
@@ -36,9 +36,9 @@ class RedisQueries:
         found = await self._db.run("queries.get", id_)
         if not found:
             return None
-        *columns, failures = found
+        place, *columns, failures = found
         history = tuple(codec.build_failure(each) for each in orjson.loads(b"[%b]" % (failures or b"")))
-        return replace(_unpack_row(*columns), failures=history)
+        return replace(_unpack_row(id_, place, *columns), failures=history)
 
     async def find_ids(self, prefix: str, limit: int) -> list[str]:
         """See `Transfers`. The ids have no order, so all are looked at."""
@@ -67,7 +67,7 @@ class RedisQueries:
             look = LOOK if len(states) == 1 else LOOK // 5
             wanted = limit + 1 - len(rows)
             ended, at, serial, *found = await self._db.run("queries.list", at, serial, wanted, look, FEW, *chosen)
-            rows += [(_unpack_row(*row[1:]), rules.make_cursor(row[6], row[0])) for row in found]
+            rows += [(_unpack_row(*row[1:]), rules.make_cursor(row[8], row[0])) for row in found]
         return Page([row for row, _ in rows[:limit]], rows[limit - 1][1] if len(rows) > limit else "")
 
     async def count_transfers(self) -> dict[State, int]:
@@ -75,15 +75,15 @@ class RedisQueries:
         return {state: counts[NUMBER[state]] for state in State}
 
     async def find_oldest_unsettled(self) -> dict[str, float]:
-        oldest: dict[str, tuple[int, bytes]] = {}
+        oldest: dict[str, tuple[int, str]] = {}
         for state in (State.RETRY, State.CLAIMED):
             at, serial, ended = NONE, 0, 0
             while not ended:
                 ended, at, serial, *found = await self._db.run("queries.oldest", NUMBER[state], at, serial, PAGE)
-                for route, first, text in zip(found[::3], found[1::3], found[2::3], strict=True):
-                    name = route.decode()
+                for route, first, id_, place, packed in found:
+                    name, text = route.decode(), restore_transfer(packed, id_, place)[0]
                     oldest[name] = min(oldest.get(name, (first, text)), (first, text))
-        return {route: codec.unpack_transfer(text.decode()).occurred_at for route, (_, text) in oldest.items()}
+        return {route: codec.unpack_transfer(text).occurred_at for route, (_, text) in oldest.items()}
 
     async def get_placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
         if not keys:
@@ -96,15 +96,17 @@ class RedisQueries:
         return select_current(await self.get_placements(store, [key for _, key in listed]), source, listed)
 
     async def list_placements(self, store: str, source: str, after: str = "") -> AsyncIterator[Placement]:
-        key, ended = encode_key(after), 0
+        at_store, key, ended = name_place(store, ""), encode_key(after), 0
         while not ended:
             ended, *found = await self._db.run("queries.placed", store, encode_key(source), key, PAGE)
             for key, packed in zip(found[::2], found[1::2], strict=True):
-                if packed:
-                    yield codec.unpack_placement(store, decode_key(key), packed.decode())
+                if placement := parse_placement(at_store + key, packed):
+                    yield placement
 
 
 def _unpack_row(
+    id_: bytes,
+    place: bytes,
     state: int,
     reason: bytes,
     burned: int,
@@ -112,8 +114,9 @@ def _unpack_row(
     created: int,
     updated: int,
     due: int,
-    text: bytes,
+    packed: bytes,
     receipt: bytes | None,
 ) -> TransferRow:
-    due_at, proof = None if due == NONE else due, receipt.decode() if receipt else None
-    return codec.unpack_row(text.decode(), state, reason.decode(), burned, lost, created, updated, due_at, proof)
+    due_at, (text, proof) = None if due == NONE else due, restore_transfer(packed, id_, place)
+    shown = receipt.decode() if receipt else proof or None  # a later one is not compressed if the ledger was not yet
+    return codec.unpack_row(text, state, reason.decode(), burned, lost, created, updated, due_at, shown)

@@ -1,8 +1,13 @@
-"""Names of destinations and texts as the scripts have them."""
+"""Names of destinations and texts as the scripts have them.
+
+From version 2 of the layout on, what a done transfer leaves is compressed: most of its JSON is in all records, or in the name of
+the destination. Only listings and the next claim of the key read it.
+"""
 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterable
 
 from skyferry.ledgers import codec, rules
@@ -11,6 +16,15 @@ from skyferry.ports import DeadLetter
 from skyferry.ports.ledger.dead_letters import parse_source_bucket
 
 NONE = -1  # no time, no version
+COMPRESSED = 2  # the version from which programs read compressed texts
+_MARK = b"\1"  # in front of one; JSON begins with a bracket
+# What records have in common, the most frequent last. It never changes: another one needs another mark.
+_COMMON = (
+    b'"azure-sequencer:","azure_blob","s3_compatible","time:000000","file","gcs-generation:000000000","gcp_gcs","deleted","high"'
+    b'"us-east-1","eu-west-1","","","",""],["","","",""],"s3-sequencer:0000000000",1790000000.0,1][["aws_s3","'
+    b'"],false,["s3-sequencer:0000000000"],1790000000.0,""]"created",["aws_s3","",4096,["","","",""],"",3,"normal",""]\n["'
+)
+_WINDOW, _MEMORY = -12, 5  # raw deflate; more saves nothing on such texts, less memory takes longer
 _LENGTH = struct.Struct(">I")
 _pack_length = _LENGTH.pack
 pack_size = struct.Struct("<I").pack  # of a text in a record with numbers
@@ -54,6 +68,30 @@ def pack_text(text: str) -> bytes:
     return _pack_length(len(packed)) + packed
 
 
+def shrink_text(text: str, known: bytes) -> bytes:
+    """Compress JSON. `known` are texts that it repeats, which the reader has as well."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, _WINDOW, _MEMORY, zlib.Z_DEFAULT_STRATEGY, _COMMON + known)
+    return _MARK + packer.compress(text.encode()) + packer.flush()
+
+
+def restore_text(packed: bytes, known: bytes) -> str:
+    """Return the JSON of a record, compressed or not."""
+    if not packed.startswith(_MARK):
+        return packed.decode()
+    return zlib.decompressobj(_WINDOW, _COMMON + known).decompress(packed[1:]).decode()
+
+
+def shrink_transfer(transfer: str, receipt: str, id_: bytes, name: bytes) -> bytes:
+    """Compress a transfer with its receipt."""
+    return shrink_text(f"{transfer}\n{receipt}", id_.hex().encode() + name)
+
+
+def restore_transfer(packed: bytes, id_: bytes, name: bytes) -> tuple[str, str]:
+    """Return a transfer, and its receipt or ""."""
+    transfer, _, receipt = restore_text(packed, id_.hex().encode() + name).partition("\n")
+    return transfer, receipt
+
+
 def source_of(t: Transfer) -> bytes:
     """Return the source key if it differs from the destination key, else nothing."""
     return b"" if t.source.key == t.key else encode_key(t.source.key)
@@ -61,7 +99,7 @@ def source_of(t: Transfer) -> bytes:
 
 def parse_placement(name: bytes, packed: bytes) -> Placement | None:
     """Decode a placement, if there is one."""
-    return codec.unpack_placement(*split_place(name), packed.decode()) if packed else None
+    return codec.unpack_placement(*split_place(name), restore_text(packed, name)) if packed else None
 
 
 def pack_letter(letter: DeadLetter) -> bytes:

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from skyferry.ledgers import codec, rules
-from skyferry.ledgers.redis.database import RedisDatabase
+from skyferry.ledgers.redis.database import VERSION, RedisDatabase
 from skyferry.ledgers.redis.records import decode_key, encode_key
 from skyferry.ports import Heartbeat, HeldRole, Page, WorkerEntry, WorkerState
 
@@ -21,7 +21,7 @@ class RedisWorkers:
     _db: RedisDatabase
 
     async def heartbeat(self, last: Heartbeat, wanted: Sequence[str]) -> list[str]:
-        values = (encode_key(self.owner), rules.to_ticks(self.lease), last.state, codec.pack_heartbeat(last))
+        values = (encode_key(self.owner), rules.to_ticks(self.lease), VERSION, last.state, codec.pack_heartbeat(last))
         found = await self._db.run("workers.heartbeat", *values, *map(encode_key, wanted))
         return sorted(map(decode_key, found))
 

@@ -17,6 +17,7 @@ from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER
 from skyferry.ledgers.redis.database import RedisDatabase
 from skyferry.ledgers.redis.records import (
+    COMPRESSED,
     NONE,
     encode_key,
     join_texts,
@@ -25,6 +26,9 @@ from skyferry.ledgers.redis.records import (
     pack_size,
     pack_texts,
     parse_placement,
+    shrink_text,
+    shrink_transfer,
+    source_of,
 )
 from skyferry.model import Placement
 from skyferry.ports import Dead, Done, Settlement, Skipped
@@ -48,13 +52,14 @@ class MergingBatch:
         """Record them. Return the answers."""
         claims = [s.claim.transfer for s in self.settlements]
         self.names = [name_place(t.store, t.key) for t in claims]
-        fixed = [self._pack(s, name) for s, name in zip(self.settlements, self.names, strict=True)]
+        compress = db.compatible_from >= COMPRESSED
+        fixed = [self._pack(s, name, compress=compress) for s, name in zip(self.settlements, self.names, strict=True)]
         counts, view = [True] * len(fixed), {name: self.known.get(name, (0, None)) for name in self.names}
         for _ in range(TRIES):
             moved = dict(view)
             parts: list[bytes] = []
             for number, (numbers, texts) in enumerate(fixed):
-                version, placed = self._move(number, moved) if counts[number] else NOTHING
+                version, placed = self._move(number, moved, compress=compress) if counts[number] else NOTHING
                 parts += (_HEAD(*numbers, version), texts[0], pack_size(len(placed)), placed, texts[1])
             conflict, *found = await db.run("claims.settle", self.me, len(fixed), b"".join(parts))
             answers = [bool(answer) for answer in found[: len(fixed)]]
@@ -66,23 +71,26 @@ class MergingBatch:
                 view[name] = version, parse_placement(name, packed)
         raise LedgerError("placements changed again and again while they were settled")
 
-    def _pack(self, s: Settlement, name: bytes) -> tuple[tuple[Any, ...], tuple[bytes, bytes]]:
+    def _pack(self, s: Settlement, name: bytes, *, compress: bool) -> tuple[tuple[Any, ...], tuple[bytes, bytes]]:
         """Return the numbers without the version of the placement, and the texts before and behind the placement."""
         t = s.claim.transfer
         state, reason, delay, failure = rules.apply_outcome(s.outcome)
-        dead, receipt = b"", ""
+        id_, dead, receipt, contents = bytes.fromhex(t.id), b"", "", b""
         if isinstance(s.outcome, Done):
             receipt = codec.pack_receipt(s.outcome.receipt)
+            if compress:
+                both = shrink_transfer(codec.pack_transfer(t), receipt, id_, name)
+                receipt, contents = "", join_texts((name, source_of(t), t.route.encode(), both))
         elif isinstance(s.outcome, Dead):
             dead = pack_letter(rules.make_letter(t, s.outcome, ()))
         ticks = NONE if delay is None else max(0, rules.to_ticks(delay))
         burned, failed = (failure.counts_as_attempt, codec.pack_failure(failure)) if failure else (0, "")
         closed = pack_texts(s.closed) if s.closed else b""
         rare = join_texts((failed.encode(), closed, dead)) if failed or closed or dead else b""
-        numbers = (bytes.fromhex(t.id), s.claim.fence, s.last, NUMBER[state], ticks, burned)
-        return numbers, (join_texts((name, reason.encode(), receipt.encode())), join_texts((rare,)))
+        numbers = (id_, s.claim.fence, s.last, NUMBER[state], ticks, burned)
+        return numbers, (join_texts((name, reason.encode(), receipt.encode())), join_texts((rare, contents)))
 
-    def _move(self, number: int, moved: KnownPlacements) -> tuple[int, bytes]:
+    def _move(self, number: int, moved: KnownPlacements, *, compress: bool) -> tuple[int, bytes]:
         """Return the change of the placement, and apply it to `moved`."""
         s, name = self.settlements[number], self.names[number]
         if not isinstance(s.outcome, Done | Skipped) or (isinstance(s.outcome, Skipped) and not s.outcome.positions):
@@ -93,7 +101,9 @@ class MergingBatch:
             return version, b""  # only compared
         moved[name] = version + 1, placement
         bucket = b"" if placement.deleted else encode_key(placement.source.bucket)
-        return version, join_texts((encode_key(placement.identity), bucket, codec.pack_placement(placement).encode()))
+        text = codec.pack_placement(placement)
+        packed = shrink_text(text, name) if compress else text.encode()
+        return version, join_texts((encode_key(placement.identity), bucket, packed))
 
     def _remember(self, moved: KnownPlacements, answers: Sequence[bool]) -> None:
         for s, name, recorded in zip(self.settlements, self.names, answers, strict=True):

@@ -116,14 +116,14 @@ return lost
 
 -- name: settle
 -- owner, number of settlements; one text with these of each: id, fence, 1 if last, state, delay or -1, counted failures, expected
--- version of the placement or -1, place, reason, receipt, new placement or nothing, and nothing or these: failure, closed uploads,
--- letter. Returns {0, 1 if recorded, ...}; {1, 1 if it would be recorded, ..., {version, placement}, ...} if a version is not the
+-- version of the placement or -1, place, reason, receipt, new placement or nothing, nothing or these: failure, closed uploads, letter;
+-- and new contents, with the receipt, or nothing. Returns {0, 1 if recorded, ...}; {1, 1 if it would be recorded, ..., {version, placement}, ...} if a version is not the
 -- expected one, and then nothing is recorded.
 local me, count, text = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local items, ids, names, position = {}, {}, {}, 1
 for n = 1, count do
-    local item = {unpack_from('<c16dBBdBdI4c0I4c0I4c0I4c0I4c0', text, position)}
-    items[n], ids[n], names[n], position = item, item[1], item[8], item[13]
+    local item = {unpack_from('<c16dBBdBdI4c0I4c0I4c0I4c0I4c0I4c0', text, position)}
+    items[n], ids[n], names[n], position = item, item[1], item[8], item[14]
 end
 local packed, at_place, rows = send('HMGET', transfers, ids), read_places(names), {}
 for n = 1, count do rows[ids[n]] = rows[ids[n]] or read_row(packed[n]) end
@@ -175,6 +175,7 @@ for n = 1, count do
             row.due = item[5] == NONE and NONE or now + item[5]
             row.burned = row.burned + item[6]
             if item[10] ~= '' then row.receipt = item[10] end
+            if item[13] ~= '' then row.contents, row.receipt = item[13], '' end
             if item[7] ~= NONE then place(name, at, item) end
             if item[12] ~= '' then record_rare(id, name, at, item[12]) end
         end

@@ -1,13 +1,30 @@
 -- Health, pruning, refusals, held deletes.
 
 -- name: open
--- version. Returns the version of the layout, and the oldest that a program may know; both are made if they are missing.
+-- version. Returns the version of the layout, and the oldest that a program may know; both are made if they are missing, and an
+-- older version is expanded.
 redis.call('HSETNX', counters, 'version', ARGV[1])
+if (tonumber(redis.call('HGET', counters, 'version')) or math.huge) < tonumber(ARGV[1]) then
+    redis.call('HSET', counters, 'version', ARGV[1])
+end
 redis.call('HSETNX', counters, 'compatible_from', 1)
 return redis.call('HMGET', counters, 'version', 'compatible_from')
 
 -- name: version
 return redis.call('HMGET', counters, 'version', 'compatible_from')
+
+-- name: contract
+-- version. Returns the workers that know only older ones; if there are none, no program that does may use the ledger from now on.
+local older, known = {}, redis.call('HGETALL', workers)
+for n = 1, #known, 2 do
+    local _, till, _, _, next_one = struct.unpack('<ddI2c0I4c0', known[n + 1])
+    local version = next_one <= #known[n + 1] and struct.unpack('<I2', known[n + 1], next_one) or 1
+    if till > now and version < tonumber(ARGV[1]) then push(older, known[n]) end
+end
+if #older == 0 and tonumber(redis.call('HGET', counters, 'compatible_from')) < tonumber(ARGV[1]) then
+    redis.call('HSET', counters, 'compatible_from', ARGV[1])
+end
+return older
 
 -- name: prune
 -- age, limit. Returns the count.

@@ -1,10 +1,11 @@
 -- Queries. None looks at more than a few thousand records; the caller goes on from where one ended.
 
 -- name: get
+-- id. Returns {place, row, failures}
 local row = read_row(redis.call('HGET', transfers, ARGV[1]))
 if not row then return nil end
-local _, _, _, text = read_contents(row)
-return {row.state, row.reason, row.burned, row.lost, row.created, row.updated, row.due, text, row.receipt,
+local place, _, _, text = read_contents(row)
+return {place, row.state, row.reason, row.burned, row.lost, row.created, row.updated, row.due, text, row.receipt,
     redis.call('HGET', failures, ARGV[1])}
 
 -- name: ids
@@ -83,7 +84,7 @@ for _, item in ipairs(items) do
     local place, other, route_of_row, text = read_contents(row)
     if is_wanted(row, place, other, route_of_row) then
         count = count + 1
-        push(answer, {row.serial, row.state, row.reason, row.burned, row.lost, row.created, row.updated, row.due, text,
+        push(answer, {row.serial, item.id, place, row.state, row.reason, row.burned, row.lost, row.created, row.updated, row.due, text,
             row.receipt})
     end
 end
@@ -96,19 +97,19 @@ for state = CLAIMED, DISCARDED do answer[state + 1] = redis.call('ZCARD', states
 return answer
 
 -- name: oldest
--- state, time, serial, limit. Returns {1 at the end, time, serial, route, serial, transfer, ...}: the first of each route
+-- state, time, serial, limit. Returns {1 at the end, time, serial, {route, serial, id, place, transfer}, ...}: the first of each route
 local state, limit = tonumber(ARGV[1]), tonumber(ARGV[4])
 local items = walk(states[state], false, tonumber(ARGV[2]), tonumber(ARGV[3]), limit, '+inf')
 local first, last = {}, items[#items]
 for _, item in ipairs(items) do
     local row = read_row(redis.call('HGET', transfers, item.member:sub(9)))
-    local _, _, route, text = read_contents(row)
+    local place, _, route, text = read_contents(row)
     if not first[route] or item.serial < first[route].serial then
-        item.text, first[route] = text, item
+        item.place, item.text, first[route] = place, text, item
     end
 end
 local answer = {#items < limit and 1 or 0, last and last.at or 0, last and last.serial or 0}
-for route, item in pairs(first) do push(answer, route, item.serial, item.text) end
+for route, item in pairs(first) do push(answer, {route, item.serial, item.member:sub(9), item.place, item.text}) end
 return answer
 
 -- name: placements

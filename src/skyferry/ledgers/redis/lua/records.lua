@@ -1,7 +1,7 @@
 -- In front of every script: `now`, and the records. Numbers are doubles, which are exact up to 2^53; times are in ticks of 2^-22 s.
 -- ids are the 16 bytes of a transfer. A place is a destination: the length of the store, store, key. A record ends with texts that
 -- no settlement looks into: of a transfer its contents (place, source key if it differs, route, transfer), then the receipt; of a place
--- the placement.
+-- the placement. From version 2 on, the transfer in the contents may be compressed, with its receipt; so may a placement.
 --
 -- What is fast in Lua 5.1: `..` copies a text at once, but `struct.pack` byte by byte. A text of up to 31 bytes is hashed whole, of a
 -- longer one only some bytes, and texts that are equal in these are compared one by one: so a place without a placement has 30.

@@ -1,15 +1,17 @@
--- Workers and roles. A worker's record is {at, until, state, heartbeat}; a role's {since, until, holder}.
+-- Workers and roles. A worker's record is {at, until, state, heartbeat, version}, the last one from
+-- version 2 of the layout on; a role's {since, until, holder}.
 
 -- name: heartbeat
--- owner, lease, state, heartbeat; wanted roles. Returns the roles that it has.
+-- owner, lease, version of the layout, state, heartbeat; wanted roles. Returns the roles that it has.
 local me, till, wanted, answer = ARGV[1], now + ARGV[2], {}, {}
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', workers_until, '-inf', now, 'LIMIT', 0, 100)) do
     redis.call('ZREM', workers_until, gone)
     redis.call('HDEL', workers, gone)
 end
-redis.call('HSET', workers, me, struct.pack('<ddI2c0I4c0', now, till, #ARGV[3], ARGV[3], #ARGV[4], ARGV[4]))
+redis.call('HSET', workers, me, struct.pack('<ddI2c0I4c0I2', now, till, #ARGV[4], ARGV[4], #ARGV[5], ARGV[5],
+    tonumber(ARGV[3])))
 redis.call('ZADD', workers_until, till, me)
-for n = 5, #ARGV do wanted[ARGV[n]] = now end
+for n = 6, #ARGV do wanted[ARGV[n]] = now end
 local known = redis.call('HGETALL', roles)
 for n = 1, #known, 2 do
     local since, ends, holder = struct.unpack('<ddI4c0', known[n + 1])

@@ -1,0 +1,118 @@
+"""Two releases on one ledger in Redis, and records that only the newer one reads, once the older one is gone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from tests.ledgers.redis.old_program import OldProgram
+from tests.ledgers.redis.places import RedisHarness
+
+from skyferry.errors import LedgerError
+from skyferry.ledgers.redis.ledger import RedisLedger
+from skyferry.model import Claim, State, Transfer
+from skyferry.ports import Filter, Heartbeat, Settled, Wait
+from skyferry.testing.ledger.harness import claim, done, finish, settle, transfer
+from skyferry.testing.servers import RedisServer
+
+EXPANSION, CONTRACTION = "0002 expand: compressed records", "0002 contract: compressed records"
+
+
+@pytest.fixture
+async def harness(redis_server: RedisServer) -> AsyncIterator[RedisHarness]:
+    harness = RedisHarness(redis_server)
+    yield harness
+    await harness.close()
+
+
+async def measure_record(harness: RedisHarness, key: str, field: bytes) -> int:
+    """Return the bytes of a field of a hash."""
+    client, name = harness.client(), f"{{{harness.name}}}:ledger:{key}"
+    size = await client.run(lambda redis: redis.hstrlen(name, field))
+    await client.close()
+    return int(size)
+
+
+async def check(ledger: RedisLedger, *transfers: Transfer) -> None:
+    """Assert that each is done, and found in all ways."""
+    listed = {row.transfer.id: row for row in (await ledger.list_transfers(Filter(state=State.DONE))).items}
+    placed = {p.key: p async for p in ledger.list_placements("to", "source")}
+    for t in transfers:
+        row = await ledger.get_transfer(t.id)
+        assert row
+        assert (row, row.transfer, row.state) == (listed[t.id], t, State.DONE)
+        assert row.receipt == done(Claim(t, 1, 1, 0, None, ())).receipt
+        assert [placed[t.key]] == await ledger.get_placements("to", [t.key])
+        assert placed[t.key].source == replace(t.source, version="s1")
+
+
+async def test_an_older_program_works_beside_until_the_ledger_is_migrated(harness: RedisHarness) -> None:
+    """The step waits for it and names it; afterwards that program is refused, and all records are read."""
+    old, a, b, c, d = OldProgram(harness, 7), *map(transfer, "abcd")
+    await old.enter()
+    kind, fence, _ = await old.claim(a)
+    assert kind == 0
+    await old.settle(a, fence, done(Claim(a, 1, 1, 0, None, ())))
+    new = await harness.open("new")
+    assert (await harness.maintenance().read_status()).pending == (CONTRACTION,)
+    await old.enter()
+    [answer] = await new.claim([a])
+    assert answer == Settled(a.id, State.DONE, "")
+    await finish(new, b)
+    await check(new, a, b)
+    assert (await old.read(b))[0] == b
+    assert [await old.get_placement(b)] == await new.get_placements("to", [b.key])
+    assert (await old.claim(b))[:2] == (1, 2.0)
+    _, fence, _ = await old.claim(c)
+    assert isinstance((await new.claim([c]))[0], Wait)
+    await old.settle(c, fence, done(Claim(c, 1, 1, 0, None, ())))
+
+    await new.heartbeat(Heartbeat("host", "2", "", 0.0), [])
+    assert sorted(await old.list_workers()) == ["new", "old-7"]
+    with pytest.raises(LedgerError, match=f"{CONTRACTION} waits for older programs: old-7"):
+        await harness.migrate()
+    await finish(new, d)
+    assert (await old.read(d))[0] == d
+    await old.leave()
+    assert await harness.migrate() == [CONTRACTION]
+    assert await harness.migrate() == []
+    refused = OldProgram(harness, 8)
+    with pytest.raises(AssertionError, match="2"):
+        await refused.enter()
+    await refused.leave()
+    await check(new, a, b, c, d)
+
+
+async def test_a_worker_notices_that_the_ledger_was_migrated(harness: RedisHarness) -> None:
+    """And its records take less than half of the memory; a transfer that is claimed again is compressed then."""
+    one = await harness.open("one")
+    long, short = transfer("before", key="k" * 80), transfer("behind", key="l" * 80)
+    await finish(one, long)
+    await harness.migrate()
+    await finish(one, transfer("meanwhile"))
+    await one.check_writable()
+    await finish(one, short)
+    await check(one, long, short, transfer("meanwhile"))
+    sizes = [await measure_record(harness, "transfers", bytes.fromhex(t.id)) for t in (long, short)]
+    assert 2 * sizes[1] < sizes[0]
+    again = replace(long, asked=True)
+    await settle(one, (await claim(one, again))[0], done((await claim(one, again))[0]))
+    assert await measure_record(harness, "transfers", bytes.fromhex(long.id)) * 2 < sizes[0]
+    await check(one, long, short)
+
+
+async def test_a_receipt_of_a_worker_that_has_not_noticed_is_the_last_one(harness: RedisHarness) -> None:
+    """It is beside a compressed record of the attempt before."""
+    late, t = await harness.open("late"), transfer("t")
+    await harness.migrate()
+    await finish(await harness.open("early"), t)
+    [again] = await claim(late, replace(t, asked=True))
+    outcome = done(again)
+    later = replace(outcome, receipt=replace(outcome.receipt, size=77, attempt=9))
+    assert await settle(late, again, later)
+    for ledger in (late, await harness.open("another")):
+        row = await ledger.get_transfer(t.id)
+        assert row
+        assert row.receipt
+        assert (row.transfer, row.receipt.size, row.receipt.attempt) == (t, 77, 9)
