@@ -298,13 +298,13 @@ class LimitSettings(Section):
         default=10_000,
         ge=0,
         description="Maximum number of messages that wait for a retry, for a store that is down or for a busy key, with renewed "
-        "leases; of several queues, each has two thirds. More are released, where receives are limited at most twice each.",
+        "leases; one of several queues takes at most two thirds. More are released, at most twice each where receives are limited.",
     )
     waiting_memory: Bytes = setting(default=32 * 2**20, description="Maximum total size of these waiting messages.")
     batch: int = setting(default=256, ge=1, description="Maximum number of messages in one receive.")
     memory: Bytes = setting(
         default=128 * 2**20,
-        description="Maximum size of object data in memory; each of several pairs of stores has two thirds. Buffers add 1/8.",
+        description="Maximum size of object data in memory; one of several pairs of stores takes two thirds. Buffers add 1/8.",
     )
     part_size: Bytes = setting(
         default=8 * 2**20, ge=64 * 2**10, description="Size of a part. Larger objects are copied in parts."
