@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from skyferry import errors
 from skyferry.errors import (
+    ChecksumMismatch,
     ConnectionLost,
     FolderMissing,
     IdentityRefused,
@@ -39,6 +40,8 @@ OUTAGES = [
         (OutOfResources(), SERVED, RetryAfter),  # of this process: others got what it did not
         (OutOfResources(), DOWN, RetryAfter),
         (PermissionDenied(), DOWN, Abandon),
+        (ChecksumMismatch(), DOWN, Abandon),
+        (ChecksumMismatch(), Evidence(served=True, sound=True), RetryAfter),  # it was corrupted on its way
     ],
 )
 def test_the_last_attempt_ends_in_a_dead_letter_where_it_says_something_about_the_object(

@@ -6,7 +6,15 @@ delay = uniform(0, min(cap, base * 2**(attempt - 1))). A server's `Retry-After` 
 
 from __future__ import annotations
 
-from skyferry.errors import Disposition, FolderMissing, IdentityRefused, QuotaExceeded, SkyferryError, Throttled
+from skyferry.errors import (
+    ChecksumMismatch,
+    Disposition,
+    FolderMissing,
+    IdentityRefused,
+    QuotaExceeded,
+    SkyferryError,
+    Throttled,
+)
 from skyferry.frozen import dataclass
 
 STORES_OWN = Throttled | QuotaExceeded | FolderMissing  # errors that concern the store, however many objects they meet
@@ -50,6 +58,7 @@ class Evidence:
     isolated: bool = False  # fewer different objects fail than make an outage: the breaker is closed
     responds: bool = False  # it has answered any request since the attempt began
     lasted: float = 0.0  # seconds since the first failure of this object
+    sound: bool = False  # since the last corrupt read of this object, an attempt has read it as it is declared
 
 
 def is_own_failure(error: SkyferryError, evidence: Evidence) -> bool:
@@ -58,8 +67,10 @@ def is_own_failure(error: SkyferryError, evidence: Evidence) -> bool:
     An outage is judged by different objects. It does not count while the store serves none. If fewer fail than make an outage
     and the store still responds, it is the object after `ISOLATED` seconds; at once if only its credentials were refused,
     because another request has just shown that they are valid. Throttling concerns the rate, a full or missing disk every object,
-    and an error of this process no store.
+    and an error of this process no store. Bytes that an earlier attempt has read as they are declared were corrupted on their way.
     """
+    if isinstance(error, ChecksumMismatch):
+        return not evidence.sound
     if not error.outage:
         return True
     if error.local or isinstance(error, Throttled):

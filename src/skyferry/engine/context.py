@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import TypeVar
 
 from skyferry.engine.concurrency.concurrency_limit import ConcurrencyLimit
-from skyferry.engine.resilience.circuit_breaker import LANDING, Breaker, UnansweredClaims
+from skyferry.engine.resilience.circuit_breaker import Breaker, UnansweredClaims
 from skyferry.engine.telemetry import Reporter
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Transfer
@@ -52,14 +52,9 @@ class EngineContext:
         for answer in answers:
             if isinstance(answer, Claim):
                 unanswered = self.unanswered.end(answer.transfer)
-                if answer.taken_over or unanswered:
-                    self._expect_late_changes(answer.transfer)
+                if (answer.taken_over or unanswered) and (at := self.breakers.get(answer.transfer.store)):
+                    at.expect_late_changes(answer.transfer.key)
         return answers
-
-    def _expect_late_changes(self, transfer: Transfer) -> None:
-        # With a shorter lease, workers that wait would take a key from each other without end.
-        if self.ledger.lease > LANDING and (breaker := self.breakers.get(transfer.store)):
-            breaker.expect_late_changes(transfer.key)
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Settle transfers in the ledger, and report how long it took."""

@@ -14,8 +14,8 @@ from tests.engine.lab import Lab
 from skyferry.engine.resilience.circuit_breaker import LANDING, LateChanges
 from skyferry.errors import ObjectNotFound, PreconditionFailed, StoreTimeout
 from skyferry.ledgers.memory.ledger import MemoryLedger
-from skyferry.model import Attributes, Change, Checksums, ObjectMeta
-from skyferry.ports import ANY, Precondition
+from skyferry.model import Attributes, Change, Checksums, Claim, ObjectMeta
+from skyferry.ports import ANY, Precondition, Wait
 from skyferry.queues.memory import QueueState
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.clock import ManualClock
@@ -182,8 +182,25 @@ async def test_copy_waits_until_an_unanswered_delete_cannot_take_effect(lab: Lat
         assert await lab.content() == b"2"
 
 
+async def test_key_is_kept_for_longer_than_a_lease(lab: Late) -> None:
+    """Its lease is renewed until the change without an answer can no longer take effect; then the key is free."""
+    lease = LANDING / 4
+    other = MemoryLedger("other", lab.clock, lease, lab.ledger_state)
+    lab.destination.delays = 1
+    async with lab.running(lab.worker(MemoryLedger("one", lab.clock, lease, lab.ledger_state))):
+        await lab.copied(b"1")
+        for _ in range(int(LANDING) - 1):
+            await lab.clock.advance(1)
+            (answer,) = await other.claim(lab.routes.match(lab.event("k")))
+            assert isinstance(answer, Wait)
+        await lab.clock.advance(2)
+        (answer,) = await other.claim(lab.routes.match(lab.event("k")))
+        assert isinstance(answer, Claim)
+        assert not answer.taken_over
+
+
 async def test_workers_do_not_take_a_key_from_each_other_again_and_again(lab: Late) -> None:
-    """A lease that is shorter than the wait would end in it, and the next worker would begin to wait as well."""
+    """A worker that waits renews a lease that is shorter than the wait, or the next one would begin to wait as well."""
     lease = LANDING / 4
     async with lab.running(lab.worker()):
         await lab.copied(b"1")
@@ -195,7 +212,9 @@ async def test_workers_do_not_take_a_key_from_each_other_again_and_again(lab: La
         await lab.send("k", change=Change.DELETED)
         workers.append(lab.worker(MemoryLedger(name, lab.clock, lease, lab.ledger_state)))
     async with lab.running(*workers):
-        await lab.clock.advance(lease + 2 * LANDING)
+        await lab.clock.advance(lease + LANDING - 1)
+        assert await lab.content() == b"1"
+        await lab.clock.advance(1 + LANDING)
         assert all(worker.idle for worker in workers)
         assert await lab.content() is None
 

@@ -114,6 +114,7 @@ class Attempt:
     late_write: float = 0.0  # seconds within which an unanswered write to the key may still take effect
     late_delete: float = 0.0  # the same of a delete
     change_aborted: bool = False  # a write or delete was aborted, and may still take effect
+    read_proven: bool = False  # the bytes read have a digest that the source declares
     found: bool = False  # the destination had the version before this transfer wrote anything
 
     def ensure_lease_held(self) -> None:

@@ -48,6 +48,7 @@ class LeasedMessage:
     waits: int = 0  # number of waits since it was received
     uncounted: int = 0  # failures in that time that did not count as attempts
     failing_since: float | None = None  # monotonic seconds of the first of these failures
+    read_proven: bool = False  # a failed attempt has read what the source declares, and none since was corrupt
     foreign: bool = False  # it belongs to another deployment: it does not wait in memory
     lease_until: float = 0.0  # monotonic seconds until which its lease was renewed
     creation_times: dict[str, float] = field(
@@ -208,6 +209,12 @@ class InFlight:
                 del self.claiming[key]
                 if key not in self.key_queues:
                     self.released_fences.pop(key, None)
+
+    def list_held(self) -> list[tuple[Claim, Lease]]:
+        """Return the claims to renew, and where their leases are noted. Of a key that is kept, no work has a lease."""
+        held = [(task.claim, task.lease) for task in self.tasks.values() if task.claim is not None]
+        kept = (key_queue.kept for key_queue in self.key_queues.values())
+        return held + [(claim, Lease()) for claim in kept if claim is not None]
 
     def release_key(self, key_queue: KeyQueue, fence: int) -> None:
         """Note that the key is about to be released. Claims with this fence end with it, also those in flight."""

@@ -19,7 +19,7 @@ from skyferry.engine.context import EngineContext
 from skyferry.engine.copy import decisions
 from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.resilience.circuit_breaker import LANDING, BreakerState
-from skyferry.errors import Fenced, InternalError, LedgerError, SkyferryError
+from skyferry.errors import ChecksumMismatch, Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Failure, Progress, newest_positions
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letter_attributes
@@ -150,7 +150,7 @@ class SerialExecutor:
             error,
             claim.attempt,
             task.transfer.max_retries,
-            self._collect_evidence(error, began, now - leased.failing_since),
+            replace(self._collect_evidence(error, began, now - leased.failing_since), sound=_was_sound(task, error)),
             backoff=self._policy.backoff,
             random=self._context.random.random(),
             uncounted=leased.uncounted,
@@ -298,6 +298,18 @@ def _claim(key_queue: KeyQueue, task: TransferTask) -> Claim:
     assert task.claim is not None  # a task joins a key queue with its claim
     key_queue.uploads.merge(task.claim.uploads)
     return replace(task.claim, placement=key_queue.placement) if key_queue.placement else task.claim
+
+
+def _was_sound(task: TransferTask, error: SkyferryError) -> bool:
+    """Return True if the bytes were read before as they are declared. Note if this attempt has read them so.
+
+    After each such read, one corrupt read counts as none, so that those of a long outage do not add up. One that is always
+    corrupt has no such read between. What the destination has not stored as it was sent is no corrupt read.
+    """
+    leased, proven = task.messages[0], task.attempt is not None and task.attempt.read_proven
+    was_sound = leased.read_proven and not proven
+    leased.read_proven = proven or (leased.read_proven and not isinstance(error, ChecksumMismatch))
+    return was_sound
 
 
 def _note_undone(task: TransferTask, undone: bool) -> None:

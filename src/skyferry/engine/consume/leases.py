@@ -60,7 +60,7 @@ class LeaseKeeper:
     async def _renew_claims(self) -> None:
         async for _ in self._rounds(self._context.ledger.lease):
             ends = find_lease_end(self._context.clock, self._context.ledger.lease)
-            held = [(task.claim, task.lease) for task in self._in_flight.tasks.values() if task.claim is not None]
+            held = self._in_flight.list_held()
             with suppress(LedgerError, TimeoutError):  # the next round comes before the leases end
                 async with asyncio.timeout(self._context.ledger.lease / ROUNDS / 2):  # also if this call hangs
                     lost = await self._context.ledger.renew([claim for claim, _ in held]) if held else []

@@ -61,7 +61,7 @@ class SingleRequest:
             computed = sent = (
                 digest_bytes(plan.data, kinds) if small else await compute_digests(plan.data, self._offload, kinds)
             )
-        declared = verify_source(transfer, plan.found, computed)
+        declared = _verify_read(plan, computed)
         cargo = context.carry(plan.found, sent)
 
         def write(when: Precondition) -> Coroutine[Any, Any, ObjectMeta]:
@@ -73,6 +73,13 @@ class SingleRequest:
             if isinstance(made, Skipped)
             else Written(made, computed, declared, cargo.changes, carried=cargo.digest)
         )
+
+
+def _verify_read(plan: CopyPlan, read: Checksums) -> Checksums:
+    """Verify what was read, and note if that proves it. Return what is declared. Raises ChecksumMismatch."""
+    declared = verify_source(plan.context.transfer, plan.found, read)
+    plan.context.attempt.read_proven = read.comparable_with(declared)
+    return declared
 
 
 class ServerSideCopy:
@@ -99,13 +106,13 @@ class Multipart:
         self._uploader = uploader
 
     async def run(self, plan: CopyPlan) -> Written | Skipped:
-        context, found = plan.context, plan.found
+        context = plan.context
         await context.attempt.slot.promote()
         upload = self._plan_upload(plan)
         if (early := await self._find_finished(upload)) is not None:
             return early
         async with self._uploader.upload(upload) as sent:
-            declared = verify_source(context.transfer, found, sent.checksums)
+            declared = _verify_read(plan, sent.checksums)
 
             async def finish(when: Precondition) -> ObjectMeta:
                 made = await context.destination.finish_upload(sent.upload, sent.parts, sent.checksums, when)
