@@ -46,6 +46,8 @@ class LeasedMessage:
     routes: dict[str, WaitingTransfer] = field(default_factory=dict)  # those transfers
     size: int | None = 0  # declared bytes that its transfers copy; None = an event declares none
     waits: int = 0  # number of waits since it was received
+    for_ledger: bool = False  # it waits because the ledger did not answer
+    early: int = 0  # number of such waits that an answer of the ledger ended
     uncounted: int = 0  # failures in that time that did not count as attempts
     failing_since: float | None = None  # monotonic seconds of the first of these failures
     read_proven: bool = False  # a failed attempt has read what the source declares, and none since was corrupt
@@ -60,7 +62,8 @@ class LeasedMessage:
 
     def reset(self) -> None:
         """Start over, as if it had just been received."""
-        self.retry_at, self.routes = None, {}
+        self.early = self.early if self.for_ledger else 0
+        self.retry_at, self.routes, self.for_ledger = None, {}, False
 
     @property
     def body(self) -> bytes:
@@ -261,6 +264,15 @@ class InFlight:
         leased.size = sum_sizes(transfers)
         if leased.size is not None and not leased.waits:
             self.mean_sizes[leased.queue.name].add(leased.size)
+
+    def find_oldest(self) -> dict[str, float]:
+        """Return the time of the oldest unsettled event in flight, by route (seconds since 1970)."""
+        tasks = [(task.transfer.route, task.transfer.occurred_at) for task in self.tasks.values()]
+        found: dict[str, float] = {}
+        waiting = (pair for leased in self.waiting for pair in leased.routes.items())
+        for route, at in [*tasks, *((route, waits.occurred_at) for route, waits in waiting)]:
+            found[route] = min(at, found.get(route, at))
+        return found
 
     def backlog(self) -> dict[str, QueueBytes]:
         """Return the bytes of each queue's messages in flight. One without a declared size counts as the mean."""

@@ -1,7 +1,8 @@
-"""Choose the messages with which stores that were down are tried again, and pause receives while nothing could be worked on."""
+"""Choose the messages with which a store or ledger that was down is tried again, and pause receives meanwhile."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from math import inf
 
@@ -9,8 +10,11 @@ from skyferry.engine.consume.in_flight import InFlight, LeasedMessage
 from skyferry.engine.context import EngineContext
 from skyferry.engine.resilience.circuit_breaker import Breaker, BreakerState, Circuit
 from skyferry.model import Transfer
+from skyferry.retry import Backoff
 
 TURN = 1.0  # seconds between looks for more room, at most
+HELD = 64  # messages that wait for a ledger that does not answer, at most, before no more are received
+EARLY = 3  # times that a message is claimed again at an answer to others, at most: its own claim may be what fails
 
 
 class Trials:
@@ -73,6 +77,48 @@ class Trials:
                 if folder := breaker.folder(number):
                     found.append(folder)
         return found
+
+
+class LedgerOutage:
+    """The time from the first claim that fails until the ledger answers one again.
+
+    Meanwhile the messages that wait for the ledger ask it, each after its own back-off. At the first answer all of them are
+    processed again. Other messages stay in their queues, for workers that reach the ledger.
+    """
+
+    def __init__(self, context: EngineContext, in_flight: InFlight, backoff: Backoff, changed: asyncio.Event) -> None:
+        """`changed` is set when more may be received."""
+        self._clock, self._random, self._backoff = context.clock, context.random, backoff
+        self._waiting, self._changed = in_flight.waiting, changed
+        self._failures = 0  # since the last answer
+        self._until = 0.0  # monotonic seconds until which nothing is received
+
+    def note_failure(self) -> None:
+        """Note that the ledger did not answer."""
+        self._failures += 1
+        self._until = self._clock.monotonic() + self._backoff.delay(self._failures, self._random.random())
+
+    def note_answer(self) -> None:
+        """Note that the ledger answered. If this ends an outage, end the waits for it."""
+        if self._failures:
+            self._failures = 0
+            self._waiting.end_waits(self._clock.monotonic(), _resumes_early)
+            self._changed.set()
+
+    def limit(self, count: int) -> int:
+        """Return how many of `count` messages may be received."""
+        if not self._failures:
+            return count
+        return min(count, HELD - sum(leased.for_ledger for leased in self._waiting))
+
+    def pause(self) -> float:
+        """Return the seconds for which nothing should be received."""
+        return max(0.0, self._until - self._clock.monotonic()) if self._failures else 0.0
+
+
+def _resumes_early(leased: LeasedMessage) -> bool:
+    leased.early += leased.for_ledger
+    return leased.for_ledger and leased.early <= EARLY
 
 
 def _time_to_trial(circuits: Sequence[Circuit]) -> float:

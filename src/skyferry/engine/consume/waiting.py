@@ -109,6 +109,12 @@ class WaitingRoom:
                 taken.append(leased)
         return taken
 
+    def end_waits(self, now: float, chosen: Callable[[LeasedMessage], bool]) -> None:
+        """Let the chosen messages be due now (monotonic seconds)."""
+        for leased in [each for each in self._held if chosen(each)]:
+            self._put(leased, now)
+        self.changed.set()
+
     def fewest_failures(self, route: str, by: float) -> float:
         """Return the fewest uncounted failures of a message for this route due by then (monotonic seconds); inf without any."""
         due_soon = (leased.uncounted for leased, due in self._held.items() if due <= by and route in leased.routes)

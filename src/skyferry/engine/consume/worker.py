@@ -17,7 +17,7 @@ from skyferry.engine.consume.intake import EventReader, Intake, MessageContent
 from skyferry.engine.consume.key_queues import ExecutorPolicy, SerialExecutor
 from skyferry.engine.consume.leases import LeaseKeeper
 from skyferry.engine.consume.source_checks import is_absent
-from skyferry.engine.consume.trials import TURN, Trials
+from skyferry.engine.consume.trials import TURN, LedgerOutage, Trials
 from skyferry.engine.consume.waiting import WaitingRoom, busy_pause
 from skyferry.engine.context import EngineContext
 from skyferry.engine.copy.copier import Copier
@@ -70,6 +70,7 @@ class Worker:
         self._dates = Dates(reader, context.routes, copier.stores)
         self._trials = Trials(context, self._in_flight)
         self._acks = AckBatcher(self._in_flight, context.clock, self._reporter, policy.batch)
+        self._outage = LedgerOutage(context, self._in_flight, policy.executor.backoff, self._acks.changed)
         self._executor = SerialExecutor(context, copier, policy.executor, self._in_flight, self._acks, self._trials)
         self._grace = policy.drain
         self._stop = asyncio.Event()
@@ -108,12 +109,7 @@ class Worker:
 
     def oldest(self) -> dict[str, float]:
         """Return the time of the oldest unsettled event in flight, by route (seconds since 1970)."""
-        tasks = [(task.transfer.route, task.transfer.occurred_at) for task in self._in_flight.tasks.values()]
-        found: dict[str, float] = {}
-        waiting = (pair for leased in self._in_flight.waiting for pair in leased.routes.items())
-        for route, at in [*tasks, *((route, waits.occurred_at) for route, waits in waiting)]:
-            found[route] = min(at, found.get(route, at))
-        return found
+        return self._in_flight.find_oldest()
 
     def backlog(self) -> dict[str, QueueBytes]:
         """Return the bytes of each queue's messages, as their events declare them."""
@@ -151,7 +147,7 @@ class Worker:
             self._in_flight.limit = min(
                 self._policy.held_messages, max(PREFETCH, self._executor.slots.count_messages())
             )
-            count = min(self._policy.batch, self._in_flight.find_room(queue.name))
+            count = self._outage.limit(min(self._policy.batch, self._in_flight.find_room(queue.name)))
             if count <= 0 or (pause := self._pause(queue)) > 0:
                 await self._wait(pause if count > 0 else TURN)
                 continue
@@ -191,7 +187,7 @@ class Worker:
         """Return the seconds to pause receives, because too many messages wait or no message could be processed."""
         if self._in_flight.waiting.is_overfull(queue.name):
             return TURN
-        return self._trials.pause()
+        return max(self._trials.pause(), self._outage.pause())
 
     async def _resume(self, group: asyncio.TaskGroup) -> None:
         """Process again the messages that have waited long enough."""
@@ -204,10 +200,7 @@ class Worker:
                 continue
             for leased in batch:
                 leased.reset()
-            try:
-                await self._begin(batch, group)
-            except LedgerError as error:
-                self._reporter.report_queue_failure(batch[0].queue.name, error)
+            await self._begin(batch, group)
 
     async def _rest(self, seconds: float) -> None:
         """Wait for `seconds`, or until a drain."""
@@ -249,10 +242,18 @@ class Worker:
         self._acks.finish(batch)
 
     async def _begin(self, batch: list[LeasedMessage], group: asyncio.TaskGroup) -> None:
+        """Begin to work on one batch. If the ledger does not answer, it waits."""
+        try:
+            await self._claim_batch(batch, group)
+        except LedgerError as error:
+            self._outage.note_failure()
+            self._reporter.report_queue_failure(batch[0].queue.name, error)
+
+    async def _claim_batch(self, batch: list[LeasedMessage], group: asyncio.TaskGroup) -> None:
         """Parse, match and claim one batch. Start its new transfers, and finish settled messages. Raises LedgerError."""
         parsed = {leased: self._intake.parse(leased) for leased in batch} if self._dates.needed else {}
         if late := await self._dates.note_creation_times(parsed):
-            self._abandon(late, [])
+            self._abandon(late, [], for_ledger=False)
             batch = [leased for leased in batch if leased not in late]
         reads = [(leased, self._intake_of(leased).read(leased, parsed.get(leased))) for leased in batch]
         fresh: list[TransferTask] = []
@@ -274,9 +275,8 @@ class Worker:
             for task in tasks if read.forced_outcomes else ():
                 task.forced_outcome = read.forced_outcomes.get(task.transfer.id)
             fresh += tasks
-        empty = [
-            leased for leased in batch if leased.pending == 0
-        ]  # dead letters, test messages, events without a route, or with an outcome being recorded
+        # Dead letters, test messages, events without a route, or with an outcome being recorded
+        empty = [leased for leased in batch if leased.pending == 0]
         try:
             await self._keep_untaken([read for _, read in reads])
             await self._claim(fresh, group)
@@ -296,6 +296,8 @@ class Worker:
             await self._context.ledger.add_dead_letters(buried)
         if refusals:
             await self._context.ledger.add_refusals(refusals)
+        if buried or refusals:
+            self._outage.note_answer()
 
     async def _claim(self, fresh: list[TransferTask], group: asyncio.TaskGroup) -> None:
         keys = [task.key for task in fresh]
@@ -303,6 +305,8 @@ class Worker:
         ends, asking = find_lease_end(self._context.clock, self._context.ledger.lease), [len(t.messages) for t in fresh]
         try:
             answers = await self._context.claim([task.transfer for task in fresh]) if fresh else []
+            if answers:
+                self._outage.note_answer()
             for task, answer, count in zip(fresh, answers, asking, strict=True):
                 task.lease = Lease(ends, self._context.clock.monotonic)
                 self._answered(task, answer, group, task.messages[count:])
@@ -343,9 +347,11 @@ class Worker:
         name = f"transfer {task.transfer.id}"
         key_queue.runner = group.create_task(self._executor.run(key_queue), name=name)
 
-    def _abandon(self, empty: list[LeasedMessage], fresh: list[TransferTask]) -> None:
+    def _abandon(self, empty: list[LeasedMessage], fresh: list[TransferTask], *, for_ledger: bool = True) -> None:
         """Schedule a retry of work that did not begin, because the ledger or a source did not answer."""
         now, backoff = self._context.clock.time(), self._policy.executor.backoff
+        for leased in [*empty, *(each for task in fresh for each in task.messages)]:
+            leased.for_ledger = for_ledger
         for leased in empty:
             leased.retry_at = now + backoff.delay(leased.waits + 1, self._context.random.random())
         self._acks.finish(empty)
