@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -30,24 +31,27 @@ class Delaying(MemoryStore):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.sent = True  # False: no request leaves while it delays
+        self.hangs = False  # a delayed request waits for its answer until it is aborted
         self.delays, self.late = 0, list[Callable[[], Coroutine[Any, Any, object]]]()
 
     async def write(
         self, key: str, data: bytes, attributes: Attributes, checksums: Checksums, when: Precondition = ANY
     ) -> ObjectMeta:
         write = super().write
-        self._delay(lambda: write(key, data, attributes, checksums, when))
+        await self._delay(lambda: write(key, data, attributes, checksums, when))
         return await write(key, data, attributes, checksums, when)
 
     async def delete(self, key: str, when: Precondition = ANY) -> None:
         delete = super().delete
-        self._delay(lambda: delete(key, when))
+        await self._delay(lambda: delete(key, when))
         await delete(key, when)
 
-    def _delay(self, change: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    async def _delay(self, change: Callable[[], Coroutine[Any, Any, object]]) -> None:
         if self.delays:
             self.delays -= 1
             self.late.append(change)
+            if self.hangs:
+                await asyncio.Event().wait()
             error = StoreTimeout()
             error.sent = self.sent
             raise error
@@ -126,12 +130,35 @@ async def test_delete_waits_until_an_unanswered_write_cannot_take_effect(lab: La
 
 
 async def test_another_worker_waits_as_well(lab: Late) -> None:
-    """The lease of the key is not released, so all workers of the ledger wait."""
-    lab.destination.delays = 1
-    async with lab.running(lab.worker()):
+    """The lease of the key is not released, also not by a clean stop, so all workers of the ledger wait."""
+    lab.destination.delays, ledger = 1, lab.ledger()
+    async with lab.running(lab.worker(ledger)):
         await lab.copied(b"1")
+    await ledger.close()
     async with lab.running(lab.worker()):
         await check_delete(lab)
+
+
+async def test_another_worker_waits_for_a_write_that_a_clean_stop_aborted(lab: Late) -> None:
+    """The store may have received it whole."""
+    lab.destination.delays, lab.destination.hangs, ledger = 1, True, lab.ledger()
+    async with lab.running(lab.worker(ledger)):
+        await lab.put("k", b"1")
+        await lab.send("k")
+        await lab.until(lambda: len(lab.destination.late) == 1)
+    await ledger.close()
+    async with lab.running(lab.worker()):
+        await check_delete(lab)
+
+
+async def test_clean_stop_frees_other_keys(lab: Late) -> None:
+    """Also one of which a change had no answer, once it can no longer take effect."""
+    lab.destination.delays, ledger = 1, lab.ledger()
+    async with lab.running(lab.worker(ledger)):
+        await lab.copied(b"1")
+        await lab.clock.advance(LANDING + 1)
+    await ledger.close()
+    assert not lab.ledger_state.leases
 
 
 async def test_absence_is_no_reason_to_skip_a_delete(lab: Late) -> None:

@@ -37,6 +37,8 @@ from skyferry.testing.ledger.uploads import make_progress
 class SqliteHarness(LedgerHarness):
     """Ledgers on one file."""
 
+    keeps_leases = False  # other processes notice its end, and free its keys
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.clock = ManualClock()

@@ -21,7 +21,7 @@ from skyferry.engine.copy.copier import Attempt, Copier
 from skyferry.engine.resilience.circuit_breaker import LANDING, BreakerState
 from skyferry.errors import ChecksumMismatch, Fenced, InternalError, LedgerError, SkyferryError
 from skyferry.frozen import dataclass
-from skyferry.model import Claim, Failure, Progress, newest_positions
+from skyferry.model import Claim, Failure, Progress, Transfer, newest_positions
 from skyferry.ports import Dead, Done, Outcome, Released, Retry, Settled, Settlement, Skipped, Wait, letter_attributes
 
 DELAYED = (Retry, Released)  # outcomes after which the transfer is due again
@@ -57,6 +57,7 @@ class SerialExecutor:
         self.settler: Batcher[Settlement, bool] = Batcher(context.settle, policy.batch, "settle")
         self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(context.ledger.save_progress, policy.batch, "save")
         self.stopping = False  # begin nothing new
+        self.unfreed: list[Claim] = []  # of keys that were not freed when their queues ended
 
     async def run(self, key_queue: KeyQueue) -> None:
         """Run its tasks until it is empty, finish their messages, and remove it."""
@@ -76,11 +77,24 @@ class SerialExecutor:
                     await self._conclude(key_queue, task, outcome)  # without a slot while the ledger writes
         finally:  # no await between the last check of its tasks and this
             self._in_flight.remove_key_queue(key_queue)
+            if key_queue.kept:
+                self.unfreed.append(key_queue.kept)
 
     async def drained(self) -> None:
         """Return once the ledger has all outcomes."""
         await self.settler.drained()
         await self.saver.drained()
+
+    async def keep_changing(self) -> None:
+        """Let the ledger not free the keys of which a change may still take effect when this process ends."""
+        changing = [claim for claim in self.unfreed if self.may_change(claim.transfer)]
+        with suppress(LedgerError):
+            await self._context.ledger.keep(changing)
+
+    def may_change(self, transfer: Transfer) -> bool:
+        """Return True if a change of the destination key that this process has begun may still take effect."""
+        breaker = self._context.breakers.get(transfer.store)
+        return breaker is not None and breaker.own_changes.time_left(transfer.key) > 0
 
     def _superseded(self, key_queue: KeyQueue, task: TransferTask) -> Outcome | None:
         """Return the outcome of a task that needs no request to a store, and so no slot; else None."""
@@ -130,6 +144,8 @@ class SerialExecutor:
         finally:
             for circuit in probes:
                 circuit.end_probe()
+            if breaker and task.attempt.change_aborted:
+                breaker.record_aborted(task.transfer.key)
 
     async def _check_store(self, error: SkyferryError, began: float) -> None:
         """Look at the object of a failed request, if nothing else has shown since `began` that its store responds."""
@@ -218,7 +234,7 @@ class SerialExecutor:
     async def _wait_for_landing(self, key_queue: KeyQueue) -> bool:
         """Free a kept key once no change of it can take effect. Return True if a task arrives.
 
-        A worker that ends before keeps it until its lease ends; then the next one waits.
+        A worker that ends before leaves it until its lease ends; then the next one waits.
         """
         while (claim := key_queue.kept) and not (key_queue.tasks or self.stopping):
             if left := self._time_landing(key_queue):

@@ -185,9 +185,8 @@ class Worker:
 
     def _pause(self, queue: EventQueue) -> float:
         """Return the seconds to pause receives, because too many messages wait or no message could be processed."""
-        if self._in_flight.waiting.is_overfull(queue.name):
-            return TURN
-        return max(self._trials.pause(), self._outage.pause())
+        overfull = self._in_flight.waiting.is_overfull(queue.name)
+        return TURN if overfull else max(self._trials.pause(), self._outage.pause())
 
     async def _resume(self, group: asyncio.TaskGroup) -> None:
         """Process again the messages that have waited long enough."""
@@ -266,10 +265,8 @@ class Worker:
             self._abandon(batch, fresh)
             raise
         for leased, read in reads:
-            leased.retry_at, leased.foreign = (
-                None if read.release is None else now + read.release,
-                read.release is not None,
-            )
+            leased.retry_at = None if read.release is None else now + read.release
+            leased.foreign = read.release is not None
             self._in_flight.note_size(leased, read.transfers)
             tasks = self._in_flight.attach_message(read.transfers, leased, now)
             for task in tasks if read.forced_outcomes else ():
@@ -374,6 +371,7 @@ class Worker:
         await self._release_queues([each for key, each in running.items() if not self._concluding(key)])
         await asyncio.gather(*_list_runners(running.values()), return_exceptions=True)
         await self._executor.drained()
+        await self._executor.keep_changing()
         await wait_for_either(self._acks.drained(), clock.sleep(max(FAREWELL, deadline - clock.monotonic())))
 
     async def _release_queues(self, key_queues: Sequence[KeyQueue]) -> None:
@@ -385,8 +383,11 @@ class Worker:
             self._in_flight.remove_key_queue(key_queue)  # if its runner was cancelled before it began
         now, ended = self._context.clock.time(), {key_queue.key for key_queue in key_queues}
         left = [task for task in self._in_flight.tasks.values() if task.key in ended]
+        changing = {task.key for task in left if self._executor.may_change(task.transfer)}
+        released = [Settlement(task.claim, Released(), task.key not in changing) for task in left if task.claim]
+        self._executor.unfreed += [each.claim for each in released if not each.last]
         with suppress(LedgerError):  # then the leases expire
-            await self._context.ledger.settle([Settlement(task.claim, Released()) for task in left if task.claim])
+            await self._context.ledger.settle(released)
         for task in left:
             self._acks.finish(self._in_flight.finish_task(task, now))
 

@@ -213,6 +213,7 @@ class Breaker(Circuit):
         super().__init__(policy, clock)
         self._folders: dict[int, Circuit] = {}
         self.late_writes, self.late_deletes = LateChanges(clock), LateChanges(clock)
+        self.own_changes = LateChanges(clock)  # those of both that this process has begun
 
     def find_troubled(self, key: str) -> list[Circuit]:
         """Return the circuits that requests for this object pass and that are not closed."""
@@ -256,8 +257,15 @@ class Breaker(Circuit):
         """Record that a request had no answer that says what it did. It may still take effect."""
         if operation in WRITES:
             self.late_writes.record(key)
+            self.own_changes.record(key)
         elif operation is DELETE:
             self.late_deletes.record(key)
+            self.own_changes.record(key)
+
+    def record_aborted(self, key: str) -> None:
+        """Record that this process aborted a change of this object. It may still take effect."""
+        self.own_changes.record(key)
+        self.expect_late_changes(key)
 
     def expect_late_changes(self, key: str) -> None:
         """Record that another worker may have begun changes of this object, and aborted them at the end of its lease."""

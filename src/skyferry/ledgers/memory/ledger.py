@@ -11,7 +11,7 @@ from skyferry.ledgers.memory.held_deletes import MemoryHeldDeletes
 from skyferry.ledgers.memory.limits import MemoryLimits
 from skyferry.ledgers.memory.queries import MemoryQueries
 from skyferry.ledgers.memory.refusals import MemoryRefusals
-from skyferry.ledgers.memory.state import MemoryLease, MemoryState, MemoryTransfer, key_of
+from skyferry.ledgers.memory.state import Key, MemoryLease, MemoryState, MemoryTransfer, key_of
 from skyferry.ledgers.memory.uploads import MemoryUploads, of_destination
 from skyferry.ledgers.memory.workers import MemoryWorkers
 from skyferry.model import Claim, State, Transfer
@@ -32,7 +32,7 @@ class MemoryLedger(
         self._clock = clock
         self._state = MemoryState() if state is None else state
         self._me = self._state.register(owner)
-        self._closed = False
+        self._kept, self._closed = set[Key](), False
 
     async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
         await self._step()
@@ -49,6 +49,9 @@ class MemoryLedger(
             else:
                 lost.append(claim)
         return lost
+
+    async def keep(self, claims: Sequence[Claim]) -> None:
+        self._kept.update(map(key_of, claims))
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         await self._step()
@@ -73,7 +76,7 @@ class MemoryLedger(
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._state.unregister(self._me)
+            self._state.unregister(self._me, self._kept)
 
     async def _step(self) -> None:
         """Let other tasks run, as a real ledger would. A call cancelled here has had no effect."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import field, replace
 from typing import Protocol, TypeVar
 
@@ -139,10 +139,10 @@ class MemoryState:
         self.owners.append(owner)
         return len(self.owners) - 1
 
-    def unregister(self, number: int) -> None:
-        """Free the leases and the roles of a process."""
+    def unregister(self, number: int, kept: Collection[Key] = ()) -> None:
+        """Free the roles of a process, and its leases but for those of the keys `kept`."""
         name = self.owners[number]
-        self.leases = {key: lease for key, lease in self.leases.items() if lease.owner != number}
+        self.leases = {key: lease for key, lease in self.leases.items() if lease.owner != number or key in kept}
         self.roles = {role: lease for role, lease in self.roles.items() if lease.holder != name}
         self.workers.pop(name, None)
 

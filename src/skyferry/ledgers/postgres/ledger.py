@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.postgres.claims.claims import PostgresClaims
+from skyferry.ledgers.postgres.claims.snapshot import Destination
 from skyferry.ledgers.postgres.database import LedgerDatabase
 from skyferry.ledgers.postgres.dead_letters import PostgresDeadLetters
 from skyferry.ledgers.postgres.housekeeping import PostgresHeldDeletes, PostgresHousekeeping
@@ -35,7 +36,7 @@ class PostgresLedger(
         """Use `open_ledger`, which also makes the schema."""
         self.owner, self.lease = owner, lease
         self._db = LedgerDatabase(pool, on_health)
-        self._leased, self._registered = set[int](), False
+        self._leased, self._kept, self._registered = set[int](), set[Destination](), False
 
     async def _open(self, *, reads: bool = False) -> None:
         await self._db.open()

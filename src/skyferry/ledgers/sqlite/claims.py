@@ -71,6 +71,9 @@ class SqliteClaims:
         until = rules.to_ticks(self._clock.time() + self.lease)
         return await self._file.write(lambda db: _renew(db, claims, until), flush=False)
 
+    async def keep(self, claims: Sequence[Claim]) -> None:
+        """Keep nothing: other processes free the keys of one that has ended."""
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         now = self._clock.time()
         return await self._file.write(lambda db: record_settlements(db, settlements, now))

@@ -130,6 +130,13 @@ class Claims(Protocol):
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         """Extend the leases. Return the claims that were lost to another owner, in order. A lease never becomes shorter."""
 
+    async def keep(self, claims: Sequence[Claim]) -> None:
+        """Let the leases of these keys end by time, although this process is about to end: `close` frees all others.
+
+        Something that it has begun there may still take effect. The next owner of the key learns by `taken_over` that it was not
+        freed. A ledger that frees the keys of a process as soon as it has ended MAY free these, too.
+        """
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Record outcomes, each at most once. False: the fence is old, and nothing of that settlement is recorded.
 

@@ -213,6 +213,21 @@ class ClaimCases(LedgerCases):
         with pytest.raises(LedgerError):
             await one.claim([T])
 
+    async def test_keys_that_are_kept_outlive_their_owner(
+        self, one: Ledger, two: Ledger, harness: LedgerHarness
+    ) -> None:
+        """`close` frees the others. Where kept keys end by time, the next owner takes them over."""
+        other = transfer("other")
+        kept, _ = await claim(one, T, other)
+        await one.keep([kept])
+        await one.close()
+        await claim(two, other)
+        if harness.keeps_leases:
+            assert [type(answer) for answer in await two.claim([T])] == [Wait]
+            await harness.pass_time(LEASE + 1)
+        (again,) = await claim(two, T)
+        assert again.taken_over is harness.keeps_leases
+
     async def test_calls_at_the_same_time_do_not_mix(self, one: Ledger, two: Ledger) -> None:
         """Of concurrent claims of a key only one owner's succeed; each settlement is recorded once."""
         batches = [[transfer(f"{n}") for n in range(start, start + 20)] for start in range(0, 60, 5)]

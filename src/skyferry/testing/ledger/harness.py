@@ -36,6 +36,8 @@ class LedgerHarness(ABC):
     a table, or a key), or `pass_time` moves all stored times back: for the ledger, both are the same.
     """
 
+    keeps_leases = True  # False: the keys of a process that has ended are free, also those that it keeps
+
     @abstractmethod
     async def open(self, owner: str, lease: float = LEASE) -> Ledger:
         """Open the ledger of another process on the same data. The harness closes it."""

@@ -39,6 +39,7 @@ class PostgresClaims:
     _db: LedgerDatabase
     _me: int  # this owner in leases: random, so that a ledger restored from a backup gives it to no other
     _leased: set[int]  # destinations, to be freed at the end
+    _kept: set[Destination]  # but for these
 
     async def claim(self, transfers: Sequence[Transfer]) -> list[Claim | Settled | Wait]:
         if not transfers:
@@ -59,6 +60,9 @@ class PostgresClaims:
         )
         held = set(map(tuple, rows))
         return [claim for claim, key in zip(claims, keys, strict=True) if key not in held]
+
+    async def keep(self, claims: Sequence[Claim]) -> None:
+        self._kept.update((c.transfer.store, c.transfer.key) for c in claims)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         if not settlements:
@@ -89,10 +93,11 @@ class PostgresClaims:
         await self._db.write(lambda db: db.execute(SQL["count"], self._me, self.owner, [0] * len(STATES)))
 
     async def _unregister(self) -> None:
-        """Free this owner's leases and roles."""
+        """Free this owner's roles, and its leases but for those that are kept."""
 
         async def leave(db: LedgerSession) -> None:
-            await db.execute(SQL["free"], self._me, list(self._leased))
+            stores, keys = [store for store, _ in self._kept], [encode_key(key) for _, key in self._kept]
+            await db.execute(SQL["free"], self._me, list(self._leased), stores, keys)
             await db.execute(SQL["leave"], self._me)
             await db.execute(LEAVE, self.owner)
 

@@ -99,5 +99,6 @@ ON CONFLICT (id) DO UPDATE SET counts = ARRAY(
 )
 
 -- name: free
--- $1 owner, $2 places
-UPDATE @schema.places SET owner = 0, until = 0 WHERE id = ANY($2::bigint[]) AND owner = $1
+-- $1 owner, $2 places; but for those of $3 stores, $4 keys
+UPDATE @schema.places AS p SET owner = 0, until = 0 WHERE p.id = ANY($2::bigint[]) AND p.owner = $1
+AND NOT EXISTS (SELECT FROM unnest($3::text[], $4::bytea[]) AS k (store, key) WHERE k.store = p.store AND k.key = p.key)

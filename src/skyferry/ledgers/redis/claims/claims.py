@@ -68,6 +68,10 @@ class RedisClaims:
             arguments += (name_place(c.transfer.store, c.transfer.key), c.fence)
         return [claims[number - 1] for number in await self._db.send("claims.renew", arguments)]
 
+    async def keep(self, claims: Sequence[Claim]) -> None:
+        for c in claims:
+            self._known.pop(name_place(c.transfer.store, c.transfer.key), None)
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         if not settlements:
             return []
