@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from types import MethodType
+from types import MethodType, SimpleNamespace
 from typing import Any
 
 from skyferry.engine.copy.large.resuming import MultipartPlan
@@ -118,8 +118,8 @@ def boundless_memory(worker: Any) -> None:
     async def take(size: int) -> None:
         return None
 
-    budget = worker._executor._copier._budget
-    budget.take, budget.give = take, lambda size: None
+    share = SimpleNamespace(take=take, take_now=lambda size: True, give=lambda size: None)
+    worker._executor._copier._budget.share = lambda source, destination: share
 
 
 def lost_races_win(worker: Any) -> None:

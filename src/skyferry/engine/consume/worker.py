@@ -144,9 +144,8 @@ class Worker:
     async def _receive(self, queue: EventQueue, group: asyncio.TaskGroup) -> None:
         failures = 0
         while not self._stop.is_set():
-            self._in_flight.limit = min(
-                self._policy.held_messages, max(PREFETCH, self._executor.slots.count_messages())
-            )
+            most = max(PREFETCH, self._executor.slots.count_messages())
+            self._in_flight.limit = min(self._policy.held_messages, most)
             count = self._outage.limit(min(self._policy.batch, self._in_flight.find_room(queue.name)))
             if count <= 0 or (pause := self._pause(queue)) > 0:
                 await self._wait(pause if count > 0 else TURN)
@@ -338,9 +337,8 @@ class Worker:
         if key_queue := self._in_flight.key_queues.get(key):
             key_queue.append(task)
             return
-        key_queue = self._in_flight.key_queues[key] = KeyQueue(
-            key, [task], released_fence=self._in_flight.released_fences.get(key, 0)
-        )
+        released_fence = self._in_flight.released_fences.get(key, 0)
+        key_queue = self._in_flight.key_queues[key] = KeyQueue(key, [task], released_fence=released_fence)
         name = f"transfer {task.transfer.id}"
         key_queue.runner = group.create_task(self._executor.run(key_queue), name=name)
 
