@@ -10,7 +10,7 @@ import pytest
 
 from skyferry.engine.resilience.timeouts import PendingRequests, TimeoutStore
 from skyferry.errors import StoreTimeout
-from skyferry.model import ObjectMeta
+from skyferry.model import ObjectMeta, Part, Upload
 from skyferry.stores.memory import MemoryStore
 from skyferry.testing.clock import ManualClock
 
@@ -18,7 +18,7 @@ LIMIT = 0.02  # seconds
 
 
 class Scripted(MemoryStore):
-    """Answers a look with a script."""
+    """Answers a look, or a part, with a script."""
 
     def __init__(self, script: Callable[[], Awaitable[object]]) -> None:
         super().__init__("s", ManualClock())
@@ -27,6 +27,10 @@ class Scripted(MemoryStore):
     async def head(self, key: str) -> ObjectMeta:
         await self._script()
         return ObjectMeta(key, 0, "", 0.0)
+
+    async def write_part(self, upload: Upload, number: int, data: bytes, crc32c: str) -> Part:
+        await self._script()
+        return Part(number, 0, len(data), "")
 
 
 def limit(script: Callable[[], Awaitable[object]], pending: PendingRequests | None = None) -> TimeoutStore:
@@ -45,6 +49,15 @@ async def test_a_request_without_an_answer_ends_and_its_task_goes_on() -> None:
     assert task is not None
     assert task.cancelling() == 0
     assert pending.overdue(1e9) < 0  # nothing is pending
+
+
+async def test_the_hint_for_a_slow_line_is_for_requests_with_data() -> None:
+    with pytest.raises(StoreTimeout) as late:
+        await limit(hang).head("k")
+    assert late.value.hint == ""
+    with pytest.raises(StoreTimeout, match="256 KiB/s") as late:
+        await limit(hang).write_part(Upload("1", "k", 8, 8), 1, b"12345678", "")
+    assert "raise `limits.request_timeout`" in late.value.hint
 
 
 async def test_each_of_many_requests_has_its_own_limit() -> None:

@@ -25,6 +25,9 @@ from skyferry.tasks.deadlines import DeadlineSweep
 
 T = TypeVar("T")
 LINE = 256 * 2**10  # bytes a second of a slow line, which is no failure
+SLOW = (
+    f"raise `limits.request_timeout` if the line to this store, or from the source, is slower than {LINE // 1024} KiB/s"
+)
 PROVIDER = 16 * 2**20  # bytes a second at which a provider copies, or assembles parts, by itself
 PACES = {  # by the name of the operation
     **{operation.name: LINE for operation in (READ, WRITE, WRITE_PART, WRITE_STREAM)},
@@ -114,6 +117,7 @@ class TimeoutStore(StoreDecorator):
         except (TimeoutError, asyncio.CancelledError) as late:
             if isinstance(late, asyncio.CancelledError) and not request.timed_out:
                 raise
-            raise StoreTimeout(f"no answer within {timeout:g} s", where=f"{self.name} {key}") from late
+            hint = SLOW if size and PACES[operation.name] == LINE else ""
+            raise StoreTimeout(f"no answer within {timeout:g} s", where=f"{self.name} {key}", hint=hint) from late
         finally:
             self._pending.end(request)
