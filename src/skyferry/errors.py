@@ -257,7 +257,7 @@ class LedgerError(SkyferryError):
 
 
 class LedgerDamaged(LedgerError):
-    """The ledger file is damaged."""
+    """The ledger file, or a record in Redis, is damaged."""
 
 
 class LedgerIncompatible(LedgerError):

@@ -8,7 +8,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from skyferry.errors import LedgerError, LedgerIncompatible
+from skyferry.errors import LedgerDamaged, LedgerError, LedgerIncompatible
 from skyferry.ledgers.server_health import OnHealth, ServerHealth, Side
 from skyferry.redis.client import RedisClient
 from skyferry.redis.scripts import LuaScript
@@ -62,7 +62,7 @@ class RedisDatabase:
     """Runs scripts on the keys of one ledger, all of which are in one slot of a cluster."""
 
     def __init__(self, client: RedisClient[LedgerError], on_health: OnHealth, scripts: Mapping[str, LuaScript]) -> None:
-        self._client, self._scripts = client, scripts
+        self._client, self._scripts, self._on_health = client, scripts, on_health
         self._health = ServerHealth(on_health, lambda: client.closed)
         self.name = f"ledger {client.address.server.path[0]}"
         self.keys = ledger_keys(client)
@@ -82,6 +82,10 @@ class RedisDatabase:
         script, side = self._scripts[name], find_side(name)
         request = self._client.run(lambda client: script.run(client, self.keys, arguments))
         return await self._health.observe(request, side)
+
+    def report_damage(self, error: LedgerDamaged) -> None:
+        """Report a record that cannot be read, where the work goes on without it."""
+        self._on_health(error)
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""

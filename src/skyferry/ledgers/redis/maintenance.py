@@ -18,7 +18,7 @@ from skyferry.ledgers.redis.database import (
     parse_version,
 )
 from skyferry.ledgers.redis.ledger import RedisLedger
-from skyferry.ledgers.redis.records import decode_key
+from skyferry.ledgers.redis.records import REMEDY, decode_key
 from skyferry.ledgers.redis.rights import find_foreign_keys, find_lacking_rights
 from skyferry.ports.inspection import LedgerFacts
 from skyferry.ports.ledger import Backup, Ledger, LedgerRecords, LedgerStatus
@@ -48,7 +48,7 @@ PROBLEMS = (
 class RedisLedgerMaintenance:
     """A `LedgerMaintenance`, and an `InspectableLedger`. Backups are the server's."""
 
-    remedy = "restore a backup of the server, or use a new name in the URL and run `skyferry ledger rebuild`"
+    remedy = REMEDY
 
     def __init__(
         self, client: Callable[[], RedisClient[LedgerError]], open_: Callable[[], Coroutine[Any, Any, RedisLedger]]

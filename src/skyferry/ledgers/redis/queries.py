@@ -10,8 +10,16 @@ import orjson
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import NUMBER, STATES
 from skyferry.ledgers.redis.database import RedisDatabase
-from skyferry.ledgers.redis.records import NONE, encode_key, name_place, parse_placement, restore_transfer
-from skyferry.model import ObjectMeta, ObjectRef, Placement, State
+from skyferry.ledgers.redis.records import (
+    NONE,
+    UNREADABLE,
+    encode_key,
+    explain_damage,
+    name_place,
+    parse_placement,
+    restore_transfer,
+)
+from skyferry.model import ObjectMeta, ObjectRef, Placement, State, Transfer
 from skyferry.ports import Filter, Page, TransferRow
 from skyferry.ports.joins import select_current
 from skyferry.regex import compile_lazily
@@ -75,15 +83,15 @@ class RedisQueries:
         return {state: counts[NUMBER[state]] for state in State}
 
     async def find_oldest_unsettled(self) -> dict[str, float]:
-        oldest: dict[str, tuple[int, str]] = {}
+        oldest: dict[str, tuple[int, bytes, bytes, bytes]] = {}
         for state in (State.RETRY, State.CLAIMED):
             at, serial, ended = NONE, 0, 0
             while not ended:
                 ended, at, serial, *found = await self._db.run("queries.oldest", NUMBER[state], at, serial, PAGE)
-                for route, first, id_, place, packed in found:
-                    name, text = route.decode(), restore_transfer(packed, id_, place)[0]
-                    oldest[name] = min(oldest.get(name, (first, text)), (first, text))
-        return {route: codec.unpack_transfer(text).occurred_at for route, (_, text) in oldest.items()}
+                for route, *record in found:
+                    name, one = route.decode(), tuple(record)
+                    oldest[name] = min(oldest.get(name, one), one)
+        return {route: _unpack_transfer(*record).occurred_at for route, (_, *record) in oldest.items()}
 
     async def get_placements(self, store: str, keys: Sequence[str]) -> list[Placement | None]:
         if not keys:
@@ -104,6 +112,13 @@ class RedisQueries:
                     yield placement
 
 
+def _unpack_transfer(id_: bytes, place: bytes, packed: bytes) -> Transfer:
+    try:
+        return codec.unpack_transfer(restore_transfer(packed, id_, place)[0])
+    except UNREADABLE as error:
+        raise explain_damage(f"transfer {id_.hex()}", error) from error
+
+
 def _unpack_row(
     id_: bytes,
     place: bytes,
@@ -117,6 +132,12 @@ def _unpack_row(
     packed: bytes,
     receipt: bytes | None,
 ) -> TransferRow:
-    due_at, (text, proof) = None if due == NONE else due, restore_transfer(packed, id_, place)
-    shown = receipt.decode() if receipt else proof or None  # a later one is not compressed if the ledger was not yet
-    return codec.unpack_row(text, state, reason.decode(), burned, lost, created, updated, due_at, shown)
+    due_at = None if due == NONE else due
+    try:
+        text, proof = restore_transfer(packed, id_, place)
+        shown = (
+            receipt.decode() if receipt else proof or None
+        )  # a later one is not compressed if the ledger was not yet
+        return codec.unpack_row(text, state, reason.decode(), burned, lost, created, updated, due_at, shown)
+    except UNREADABLE as error:
+        raise explain_damage(f"transfer {id_.hex()}", error) from error

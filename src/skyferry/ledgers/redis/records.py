@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 
+from skyferry.errors import LedgerDamaged
 from skyferry.ledgers import codec, rules
 from skyferry.model import Placement, Transfer
 from skyferry.ports import DeadLetter
@@ -25,6 +26,8 @@ _COMMON = (
     b'"],false,["s3-sequencer:0000000000"],1790000000.0,""]"created",["aws_s3","",4096,["","","",""],"",3,"normal",""]\n["'
 )
 _WINDOW, _MEMORY = -12, 5  # raw deflate; more saves nothing on such texts, less memory takes longer
+UNREADABLE = (ValueError, TypeError, LookupError, zlib.error)  # raised for a record with wrong bytes
+REMEDY = "restore a backup of the server, or use a new name in the URL and run `skyferry ledger rebuild`"
 _LENGTH = struct.Struct(">I")
 _pack_length = _LENGTH.pack
 pack_size = struct.Struct("<I").pack  # of a text in a record with numbers
@@ -75,10 +78,14 @@ def shrink_text(text: str, known: bytes) -> bytes:
 
 
 def restore_text(packed: bytes, known: bytes) -> str:
-    """Return the JSON of a record, compressed or not."""
+    """Return the JSON of a record, compressed or not. Raises one of UNREADABLE."""
     if not packed.startswith(_MARK):
         return packed.decode()
-    return zlib.decompressobj(_WINDOW, _COMMON + known).decompress(packed[1:]).decode()
+    unpacker = zlib.decompressobj(_WINDOW, _COMMON + known)
+    text = unpacker.decompress(packed[1:])
+    if not unpacker.eof or unpacker.unused_data:
+        raise zlib.error("the compressed text has no end, or does not end there")
+    return text.decode()
 
 
 def shrink_transfer(transfer: str, receipt: str, id_: bytes, name: bytes) -> bytes:
@@ -98,8 +105,20 @@ def source_of(t: Transfer) -> bytes:
 
 
 def parse_placement(name: bytes, packed: bytes) -> Placement | None:
-    """Decode a placement, if there is one."""
-    return codec.unpack_placement(*split_place(name), restore_text(packed, name)) if packed else None
+    """Decode a placement, if there is one. Raises LedgerDamaged."""
+    if not packed:
+        return None
+    store, key = split_place(name)
+    try:
+        return codec.unpack_placement(store, key, restore_text(packed, name))
+    except UNREADABLE as error:
+        raise explain_damage(f"{key} in {store}", error) from error
+
+
+def explain_damage(what: str, error: Exception) -> LedgerDamaged:
+    """Return the error for a record of `what` with wrong bytes."""
+    hint = f"{REMEDY[0].upper()}{REMEDY[1:]}."
+    return LedgerDamaged(f"the record of {what} cannot be read: {error}", hint=hint)
 
 
 def pack_letter(letter: DeadLetter) -> bytes:

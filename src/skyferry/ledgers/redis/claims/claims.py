@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from skyferry.errors import LedgerDamaged
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.codec import STATES
 from skyferry.ledgers.redis.claims.settlements import KnownPlacements, MergingBatch
@@ -53,7 +54,12 @@ class RedisClaims:
             elif kind == 2:
                 answers.append(Wait(t.id, codec.to_seconds(first), bool(second)))
             else:
-                placement = parse_placement(name, packed)
+                try:
+                    placement = parse_placement(name, packed)
+                except LedgerDamaged as damage:  # the other transfers go on
+                    self._db.report_damage(damage)
+                    answers.append(Wait(t.id, self.lease, True))
+                    continue
                 self._known[name] = int(version), placement
                 found = tuple(_unpack_upload(name, *one) for one in open_uploads.get(number, ()))
                 chosen = rules.select_placement(placement, t)
