@@ -60,6 +60,10 @@ class RedisHarness(LedgerHarness):
         """Apply all steps. Return their names."""
         return [step async for step in self.maintenance().migrate()]
 
+    async def set_counter(self, name: str, value: int) -> None:
+        """Set a field of the numbers of the ledger."""
+        await self._clock.run(lambda redis: redis.hset(f"{{{self.name}}}:ledger:counters", name, value))
+
     async def pass_time(self, seconds: float) -> None:
         await self._clock.run(lambda redis: redis.hincrbyfloat(self._key, "passed", seconds))
 

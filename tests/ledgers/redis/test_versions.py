@@ -102,6 +102,39 @@ async def test_a_worker_notices_that_the_ledger_was_migrated(harness: RedisHarne
     await check(one, long, short)
 
 
+async def test_a_server_that_lost_the_contraction_gets_it_back(harness: RedisHarness) -> None:
+    """By a crash without flush, or a failover. A worker has compressed records since, which an older program cannot read."""
+    one, old = await harness.open("one"), OldProgram(harness, 7)
+    await harness.migrate()
+    await one.check_writable()
+    await harness.set_counter("compatible_from", 1)
+    await finish(one, transfer("t"))
+    await old.enter()
+    await one.check_writable()
+    with pytest.raises(AssertionError, match="2"):
+        await old.enter()
+    await old.leave()
+
+
+async def test_a_transfer_that_is_settled_at_another_key_is_listed_there(harness: RedisHarness) -> None:
+    """A rebuild takes a copy that was made by hand, with the provenance of another key, for the transfer to that key."""
+    await harness.migrate()
+    one, t = await harness.open("one"), transfer("t", key="by-hand/t")
+    await finish(one, t)
+    moved = replace(t, key="again/t", asked=True)
+    [again] = await claim(one, moved)
+    assert await settle(one, again, done(again))
+    prefixes = [Filter(key_prefix=prefix) for prefix in ("by-hand/", "again/")]
+    listed = [[row.transfer.key for row in (await one.list_transfers(where)).items] for where in prefixes]
+    assert listed == [[], ["again/t"]]
+    of_source = Filter(source_key=t.source.key)
+    assert [row.transfer.key for row in (await one.list_transfers(of_source)).items] == ["again/t"]
+    await harness.pass_time(100.0)
+    assert await one.prune(10.0) == 1
+    for where in (*prefixes, of_source):
+        assert (await one.list_transfers(where)).items == []
+
+
 async def test_a_receipt_of_a_worker_that_has_not_noticed_is_the_last_one(harness: RedisHarness) -> None:
     """It is beside a compressed record of the attempt before."""
     late, t = await harness.open("late"), transfer("t")

@@ -94,7 +94,7 @@ class RedisDatabase:
 
 async def ensure_ledger(db: RedisDatabase) -> None:
     """Make the ledger if it is missing, and expand an older one. Raises LedgerIncompatible if it is too new for this program."""
-    check_compatible(db, await db.run("housekeeping.open", VERSION))
+    check_compatible(db, await db.run("housekeeping.open", VERSION, db.compatible_from))
 
 
 def check_compatible(db: RedisDatabase, found: Sequence[bytes | None]) -> None:

@@ -129,7 +129,20 @@ local packed, at_place, rows = send('HMGET', transfers, ids), read_places(names)
 for n = 1, count do rows[ids[n]] = rows[ids[n]] or read_row(packed[n]) end
 local answers, conflict = {0}, false
 local changed, touched, left_index, freed, placed_old, placed_new = {}, {}, {}, {}, {}, {}
-local failed, buried, closed = {}, {}, {}
+local failed, buried, closed, left_names, new_names = {}, {}, {}, {}, {}
+
+-- A copy that was made by hand has the provenance of another key, so a rebuild may have taken the transfer for one to that key.
+local function replace_contents(id, row, name, contents)
+    local place, source = unpack_from('<I4c0I4c0', row.contents)
+    if place ~= name then
+        local _, new_source = unpack_from('<I4c0I4c0', contents)
+        push(left_names, own_name(id, place), source_name(id, source) or nil)
+        push_pair(new_names, '0', own_name(id, name))
+        local other = source_name(id, new_source)
+        if other then push_pair(new_names, '0', other) end
+    end
+    row.contents, row.receipt = contents, ''
+end
 
 local function placed_name(name, bucket)
     local size = 4 + unpack_from('>I4', name)
@@ -175,7 +188,7 @@ for n = 1, count do
             row.due = item[5] == NONE and NONE or now + item[5]
             row.burned = row.burned + item[6]
             if item[10] ~= '' then row.receipt = item[10] end
-            if item[13] ~= '' then row.contents, row.receipt = item[13], '' end
+            if item[13] ~= '' then replace_contents(id, row, name, item[13]) end
             if item[7] ~= NONE then place(name, at, item) end
             if item[12] ~= '' then record_rare(id, name, at, item[12]) end
         end
@@ -198,6 +211,8 @@ for id, member in pairs(changed) do
 end
 for state, members in pairs(by_state) do send('ZADD', states[state], members) end
 send('HSET', transfers, row_writes)
+send('ZREM', keys, left_names)
+send('ZADD', keys, new_names)
 for id, text in pairs(failed) do redis.call('HSET', failures, id, text) end
 for _, one in ipairs(buried) do
     local letter_id, at, route, reason, bucket, head = struct.unpack('<I4c0dI2c0I2c0I4c0I4c0', one[1])

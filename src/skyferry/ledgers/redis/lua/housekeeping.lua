@@ -1,13 +1,12 @@
 -- Health, pruning, refusals, held deletes.
 
 -- name: open
--- version. Returns the version of the layout, and the oldest that a program may know; both are made if they are missing, and an
--- older version is expanded.
-redis.call('HSETNX', counters, 'version', ARGV[1])
-if (tonumber(redis.call('HGET', counters, 'version')) or math.huge) < tonumber(ARGV[1]) then
-    redis.call('HSET', counters, 'version', ARGV[1])
+-- version; the oldest that a program may know, as the caller knows it. Returns both, as they are now: they are made if they are missing,
+-- an older version is expanded, and a server that has lost a contraction gets it back, since records may need it.
+for n, field in ipairs({'version', 'compatible_from'}) do
+    redis.call('HSETNX', counters, field, ARGV[n])
+    if (tonumber(redis.call('HGET', counters, field)) or math.huge) < tonumber(ARGV[n]) then redis.call('HSET', counters, field, ARGV[n]) end
 end
-redis.call('HSETNX', counters, 'compatible_from', 1)
 return redis.call('HMGET', counters, 'version', 'compatible_from')
 
 -- name: version
