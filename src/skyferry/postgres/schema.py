@@ -18,6 +18,7 @@ from skyferry.postgres.pool import Connection
 from skyferry.sql.schema_steps import SchemaHistory, SchemaStep, SchemaVersion
 
 MAKING = 0x536B7966  # the advisory lock of a process that makes tables; one for all, since they share the schema
+CONTRACTING = MAKING + 1  # with the schema: the lock of a contraction, for which older programs that connect wait
 LONG = 24 * 3600.0  # seconds that a step may take, and that another process waits for it
 # Limits of the server or the role that would end a long step or check, or the wait for another process, each time at the same point
 UNLIMITED = """SELECT set_config(name, '0', true) FROM pg_settings
@@ -68,14 +69,16 @@ async def read_schema_version(connection: Connection, schema: str, history: Sche
 async def read_known_version(connection: Connection, schema: str, history: SchemaHistory) -> SchemaVersion:
     """Return the version of a schema that this program may use. Raises the history's error if it is too old for it.
 
-    A contraction in progress counts. It looks for older programs under the lock, at the end of which it is visible: one that
+    A contraction in progress counts. It looks for older programs under a lock, at the end of which it is visible: one that
     connects later waits for it. A program that knows the version need not, since only steps that it knows can be in progress.
+    Nothing waits for an expansion: it may take hours, and older programs go on beside it.
     """
     at = await read_schema_version(connection, schema, history)
     if at.number > history.known:
         async with connection.transaction(isolation="read_committed"):
             await connection.execute(UNLIMITED)
-            await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", MAKING, timeout=LONG)
+            lock = "SELECT pg_advisory_xact_lock_shared($1, hashtext($2))"
+            await connection.execute(lock, CONTRACTING, schema, timeout=LONG)
             at = await read_schema_version(connection, schema, history)
     history.check_compatible(at, f"schema {schema}")
     return at
@@ -172,6 +175,10 @@ async def _apply_next_step(
         history.check_compatible(at, f"schema {schema}")
         if (step := history.find_next(at, contract=contract)) is None:
             return None
+        if step.contracts:
+            await connection.execute(
+                "SELECT pg_advisory_xact_lock($1, hashtext($2))", CONTRACTING, schema, timeout=LONG
+            )
         if permit is not None:
             await permit(connection, step)
         if not await connection.fetchval(_EXISTS, schema):

@@ -74,6 +74,31 @@ async def test_a_program_that_starts_during_a_contraction_waits_for_its_end(harn
         await opening
 
 
+async def test_a_program_connects_while_a_newer_release_expands_further(
+    harness: PostgresHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as by an index, which takes hours in a large ledger. The older workers of a fleet go on beside it."""
+    monkeypatch.setattr(schema, "LOCKED", "600s")
+    later = make_later_history(
+        LATER[0], (f"{NEXT + 1:04}-expand-more.sql", "ALTER TABLE @schema.identities ADD COLUMN n bigint;")
+    )
+    await (await open_of_this_release(harness)).close()
+    reader = await harness.pool().connect()
+    await reader.execute(f"BEGIN; LOCK TABLE {harness.schema}.identities IN ACCESS SHARE MODE")
+    expanding = asyncio.create_task(use(harness, lambda db: schema.ensure_schema(db, harness.schema, later)))
+    while not await reader.fetchval(WAITING.format("relation")):
+        assert not expanding.done()
+        await asyncio.sleep(0.01)
+    worker = asyncio.create_task(open_of_this_release(harness))
+    while not (worker.done() or await reader.fetchval(WAITING.format("advisory"))):
+        await asyncio.sleep(0.01)
+    assert worker.done()
+    await finish(await worker, transfer("t"))
+    await reader.close()
+    await expanding
+    await (await worker).close()
+
+
 @pytest.mark.usefixtures("next_release")
 async def test_a_program_without_a_connection_during_a_contraction_is_refused_later(harness: PostgresHarness) -> None:
     """The server was replaced or restarted, so the migration saw no older program. The worker reads the numbers again."""

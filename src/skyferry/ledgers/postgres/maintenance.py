@@ -25,6 +25,7 @@ from skyferry.postgres.schema import (
     UNLIMITED,
     apply_next_step,
     complete_statement,
+    read_known_version,
     read_schema_state,
     read_schema_version,
 )
@@ -86,8 +87,7 @@ class PostgresLedgerMaintenance:
 
     async def _find_inconsistent(self, connection: Connection) -> list[Any]:
         """Return the rows of a statement that reads all tables, which takes minutes in a large ledger."""
-        at = await read_schema_version(connection, self._schema, HISTORY)
-        HISTORY.check_compatible(at, f"schema {self._schema}")
+        await read_known_version(connection, self._schema, HISTORY)
         async with connection.transaction(readonly=True):
             await connection.execute(UNLIMITED)
             statement = complete_statement(SQL["inconsistent"], self._schema)
