@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from tests.queues.forged import FORGED
 from tests.queues.outages import receive_bodies
@@ -24,6 +27,8 @@ from skyferry.model import Priority
 from skyferry.ports import Outgoing
 from skyferry.postgres.address import parse_postgres
 from skyferry.postgres.pool import PoolOptions, PostgresPool
+from skyferry.queues.postgres import listener
+from skyferry.queues.postgres import queue as queues
 from skyferry.queues.postgres.queue import PostgresQueue
 from skyferry.queues.postgres.scheme import FORM
 from skyferry.testing.servers import PostgresServer, postgres
@@ -193,6 +198,54 @@ async def test_waiting_costs_two_statements(place: Place, monkeypatch: pytest.Mo
     assert calls <= 3
     await place.open().send([Outgoing(b"x", delay=0.5)])
     assert await receive_bodies(queue) == [b"x"]
+
+
+@pytest.fixture
+def rare_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notification that is missed is missed for ever."""
+    monkeypatch.setattr(queues, "LISTENING", 3600.0)
+    monkeypatch.setattr(listener, "CHECK", 0.1)
+    monkeypatch.setattr(listener, "PATIENCE", 0.5)
+
+
+async def await_listening(queue: PostgresQueue) -> None:
+    """Wait until it does not look again without a notification."""
+    while not queue._listener.listening:
+        assert await queue.receive(1, 0.01) == []
+    assert await queue.receive(1, 0.1) == []
+
+
+@pytest.mark.usefixtures("rare_looks")
+async def test_a_connection_that_no_longer_brings_notifications_is_replaced(place: Place) -> None:
+    """Such as one that a firewall has forgotten. Until then, the queue is polled."""
+    queue = place.open()
+    await await_listening(queue)
+    find = "SELECT pid FROM pg_stat_activity WHERE starts_with(query, $1)"
+    process: int = await queue._pool.run(lambda db: db.fetchval(find, f'LISTEN "{queue._channel}'))
+    os.kill(process, signal.SIGSTOP)
+    try:
+        await place.open().send([Outgoing(b"x")])
+        async with asyncio.timeout(60):
+            assert await receive_bodies(queue) == [b"x"]
+            await await_listening(queue)
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("rare_looks")
+async def test_a_queue_is_polled_where_notifications_never_arrive(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pooler in transaction mode that is not named in the URL accepts LISTEN, and drops them."""
+
+    async def drop(*_: object) -> None: ...
+
+    monkeypatch.setattr(asyncpg.Connection, "add_listener", drop)
+    queue = place.open()
+    assert await queue.receive(1, 0.3) == []
+    await place.open().send([Outgoing(b"x")])
+    async with asyncio.timeout(60):
+        assert await receive_bodies(queue) == [b"x"]
 
 
 async def test_a_message_that_another_receiver_locked_and_left_is_found_soon(place: Place) -> None:
