@@ -60,6 +60,15 @@ def test_the_order_of_routes_does_not_count() -> None:
     assert digest_routes(configure(routes=[ROUTE, more])) == digest_routes(configure(routes=[more, ROUTE]))
 
 
+def test_the_order_of_names_does_not_count() -> None:
+    """Tools that write YAML sort them, and people do not."""
+    names = {"team": "blue", "shelf": "7"}
+    one, two = (
+        configure(routes=[ROUTE | {"metadata": dict(each)}]) for each in (names.items(), [*names.items()][::-1])
+    )
+    assert digest_routes(one) == digest_routes(two) != digest_routes(configure())
+
+
 def test_the_same_loopback_on_two_machines_is_two_queues(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server elsewhere is one."""
     near, far = (

@@ -37,13 +37,19 @@ def digest_routes(settings: Settings) -> str:
 
 
 def _list_changed(section: Section) -> dict[str, object]:
-    """Return the settings of a section that differ from their defaults."""
+    """Return the settings of a section that differ from their defaults. The order of names has no meaning."""
     found: dict[str, object] = {}
-    for name, field in section.model_fields.items():
+    for name, field in sorted(section.model_fields.items()):
         value = getattr(section, name)
         if field.required or value != field.make_default():
-            found[name] = _list_changed(value) if isinstance(value, Section) else value
+            found[name] = _sort_names(value)
     return found
+
+
+def _sort_names(value: object) -> object:
+    if isinstance(value, Section):
+        return _list_changed(value)
+    return sorted(value.items()) if isinstance(value, dict) else value
 
 
 async def find_moved_stores(ledger: SourceIdentities | LedgerRecords, settings: Settings) -> set[str]:
