@@ -9,10 +9,10 @@ import pytest
 from tests.ledgers.redis.old_program import OldProgram
 from tests.ledgers.redis.places import RedisHarness
 
-from skyferry.errors import LedgerError
-from skyferry.ledgers.redis.ledger import RedisLedger
+from skyferry.errors import LedgerError, LedgerIncompatible
+from skyferry.ledgers.redis.ledger import RedisLedger, open_ledger
 from skyferry.model import Claim, State, Transfer
-from skyferry.ports import Filter, Heartbeat, Settled, Wait
+from skyferry.ports import Filter, Heartbeat, Settled, Settlement, Wait
 from skyferry.testing.ledger.harness import claim, done, finish, settle, transfer
 from skyferry.testing.servers import RedisServer
 
@@ -100,6 +100,28 @@ async def test_a_worker_notices_that_the_ledger_was_migrated(harness: RedisHarne
     await settle(one, (await claim(one, again))[0], done((await claim(one, again))[0]))
     assert await measure_record(harness, "transfers", bytes.fromhex(long.id)) * 2 < sizes[0]
     await check(one, long, short)
+
+
+async def test_a_worker_that_is_too_old_stops_once_it_notices(harness: RedisHarness) -> None:
+    """It was without a connection when a newer release looked for older workers. It reports that, and writes nothing more."""
+    heard: list[LedgerError | None] = []
+    one = await open_ledger(harness.client(), "one", 30.0, heard.append)
+    [held] = await claim(one, transfer("t"))
+    await harness.set_counter("compatible_from", 3)
+    for _ in range(2):
+        with pytest.raises(LedgerIncompatible, match="from version 3, and this Skyferry knows 2"):
+            await one.check_writable()
+    for use in (one.settle([Settlement(held, done(held))]), one.claim([transfer("other")]), one.count_transfers()):
+        with pytest.raises(LedgerIncompatible) as found:
+            await use
+        assert found.value.transient is False  # `run --until-idle` ends
+    assert {type(error) for error in heard} == {LedgerIncompatible}
+    await harness.set_counter("compatible_from", 1)  # a backup was restored
+    await one.check_writable()
+    assert await settle(one, held, done(held))
+    await one.count_transfers()
+    assert heard[-1] is None
+    await one.close()
 
 
 async def test_a_server_that_lost_the_contraction_gets_it_back(harness: RedisHarness) -> None:

@@ -78,10 +78,12 @@ class RedisDatabase:
         return await self.send(name, arguments)
 
     async def send(self, name: str, arguments: Sequence[object]) -> Any:
-        """Run a script with many arguments."""
-        script, side = self._scripts[name], find_side(name)
-        request = self._client.run(lambda client: script.run(client, self.keys, arguments))
-        return await self._health.observe(request, side)
+        """Run a script with many arguments. Raises LedgerIncompatible once `ensure_ledger` has done so."""
+        return await self._health.observe(self._send(name, arguments), find_side(name))
+
+    async def ensure_ledger(self) -> None:
+        """Make the ledger if it is missing, and expand an older one. Raises LedgerIncompatible if it is too new."""
+        await self._health.observe(self._ensure_ledger(), "write")
 
     def report_damage(self, error: LedgerDamaged) -> None:
         """Report a record that cannot be read, where the work goes on without it."""
@@ -91,20 +93,32 @@ class RedisDatabase:
         """Close the connections. Idempotent."""
         await self._client.close()
 
+    async def _send(self, name: str, arguments: Sequence[object]) -> Any:
+        _require_known(self)
+        return await self._run_script(name, arguments)
 
-async def ensure_ledger(db: RedisDatabase) -> None:
-    """Make the ledger if it is missing, and expand an older one. Raises LedgerIncompatible if it is too new for this program."""
-    check_compatible(db, await db.run("housekeeping.open", VERSION, db.compatible_from))
+    async def _ensure_ledger(self) -> None:
+        vouched = min(self.compatible_from, VERSION)  # this program has written records of it
+        check_compatible(self, await self._run_script("housekeeping.open", (VERSION, vouched)))
+
+    async def _run_script(self, name: str, arguments: Sequence[object]) -> Any:
+        script = self._scripts[name]
+        return await self._client.run(lambda client: script.run(client, self.keys, arguments))
 
 
 def check_compatible(db: RedisDatabase, found: Sequence[bytes | None]) -> None:
     """Raise LedgerIncompatible if the versions in an answer are too new for this program."""
     _, db.compatible_from = parse_version(db, found)
+    _require_known(db)
+
+
+def _require_known(db: RedisDatabase) -> None:
     if db.compatible_from > VERSION:
         raise LedgerIncompatible(
             f"its layout is for programs from version {db.compatible_from}, and this Skyferry knows {VERSION}",
             where=db.name,
             hint="Update Skyferry on this machine.",
+            transient=False,
         )
 
 

@@ -10,7 +10,7 @@ import orjson
 
 from skyferry.ledgers import codec, rules
 from skyferry.ledgers.filters import matches_held
-from skyferry.ledgers.redis.database import RedisDatabase, ensure_ledger
+from skyferry.ledgers.redis.database import RedisDatabase
 from skyferry.ledgers.redis.records import NONE, decode_key, encode_key, pack_text
 from skyferry.model import ObjectRef, Provider
 from skyferry.ports import Page, Refusal
@@ -27,7 +27,7 @@ class RedisHousekeeping:
     _db: RedisDatabase
 
     async def check_writable(self) -> None:
-        await ensure_ledger(self._db)  # a write that changes nothing, except in a server that has lost everything
+        await self._db.ensure_ledger()  # a write that changes nothing, except in a server that has lost everything
 
     async def prune(self, older_than: float, limit: int = 1000) -> int:
         return int(await self._db.run("housekeeping.prune", rules.to_ticks(older_than), limit))

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from skyferry.errors import LedgerError
 from skyferry.ledgers.redis.claims.claims import RedisClaims
-from skyferry.ledgers.redis.database import RedisDatabase, ensure_ledger, load_scripts
+from skyferry.ledgers.redis.database import RedisDatabase, load_scripts
 from skyferry.ledgers.redis.dead_letters import RedisDeadLetters
 from skyferry.ledgers.redis.housekeeping import RedisHeldDeletes, RedisHousekeeping
 from skyferry.ledgers.redis.limits import RedisLimits
@@ -55,7 +55,7 @@ async def open_ledger(
     """Open a ledger, and create it if it is missing. `owner` MUST be unique; `lease` is in seconds. Raises LedgerError."""
     db = RedisDatabase(client, on_health, load_scripts() if scripts is None else scripts)
     try:
-        await ensure_ledger(db)
+        await db.ensure_ledger()
     except BaseException:  # also if it is cancelled
         await client.close()
         raise

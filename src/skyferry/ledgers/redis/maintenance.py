@@ -13,7 +13,6 @@ from skyferry.ledgers.redis.database import (
     VERSION,
     RedisDatabase,
     check_compatible,
-    ensure_ledger,
     load_scripts,
     parse_version,
 )
@@ -85,7 +84,7 @@ class RedisLedgerMaintenance:
     async def migrate(self) -> AsyncIterator[str]:
         async with self._database() as db:
             at = SchemaVersion(*parse_version(db, await db.run("housekeeping.version")))
-            await ensure_ledger(db)
+            await db.ensure_ledger()
             for step in HISTORY.list_pending(at):
                 if step.contracts:
                     await _contract(db, step)
