@@ -87,8 +87,17 @@ class Sentinels:
 
 def connect_primary(service: str, sentinels: Sentinels, **options: Any) -> Redis:
     """Return a client of the primary. Each new connection asks for it, and a change ends the connections to the one before."""
-    make: Any = SentinelConnectionPool  # untyped
+    make: Any = _PrimaryPool  # untyped
     return Redis.from_pool(make(service, sentinels, **options))
+
+
+class _PrimaryPool(SentinelConnectionPool):
+    """Ends also a connection that was in use when another primary was found. The driver's would use it again."""
+
+    async def release(self, connection: Any) -> None:
+        if (connection.host, connection.port) != self.master_address:
+            await connection.disconnect()
+        await super().release(connection)
 
 
 def _read_secret(file: Path) -> str:

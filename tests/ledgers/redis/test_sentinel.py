@@ -25,6 +25,7 @@ from skyferry.ports import Outgoing
 from skyferry.queues.redis.queue import RedisQueue
 from skyferry.redis.address import parse_redis
 from skyferry.redis.client import RedisClient, RedisOptions
+from skyferry.redis.sentinel import Sentinels
 from skyferry.testing.ledger.harness import finish, transfer
 from skyferry.testing.servers import RedisServer, ServerMissing, redis
 from skyferry.testing.servers.engines.redis import sentinels
@@ -181,6 +182,28 @@ async def test_a_sentinel_that_lags_behind_is_outvoted() -> None:
         client = connect([lagging, *others])
         assert await find_port(client) == new.port
         await client.close()
+
+
+async def test_a_connection_in_use_leaves_the_old_primary_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is cut off from its sentinels goes on accepting writes, and they are lost."""
+    with redis() as old, redis() as new:
+        primary = old
+
+        async def discover(*_: object) -> tuple[str, int]:
+            return "127.0.0.1", primary.port
+
+        monkeypatch.setattr(Sentinels, "discover_master", discover)
+        client, other = connect([old]), connect([old])
+        used = asyncio.create_task(client.run(lambda redis: redis.blpop("{ferry}:list", 60)))
+        while not int((await other.run(lambda redis: redis.info("clients")))["blocked_clients"]):
+            await asyncio.sleep(0.01)
+        primary = new
+        assert await find_port(client) == new.port
+        await other.run(lambda redis: redis.rpush("{ferry}:list", 1))
+        await used
+        assert [await find_port(client) for _ in range(3)] == [new.port] * 3
+        await client.close()
+        await other.close()
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["another password than the servers", "the password of the servers"])
