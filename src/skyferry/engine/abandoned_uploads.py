@@ -7,6 +7,7 @@ last kind remains when a response is lost, or a worker dies before it records th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Protocol
@@ -14,13 +15,13 @@ from typing import Protocol
 from skyferry.engine.fleet.roles import Confirm, allow
 from skyferry.errors import LedgerError, StoreError
 from skyferry.frozen import dataclass
-from skyferry.model import Progress, Upload
+from skyferry.model import Progress, State, Upload
 from skyferry.ports import Clock, Filter, ObjectStore, Transfers, UploadLog
 
 SKEW = 60.0  # seconds by which a provider's clock may differ from this one
-ABANDONED = 24 * 3600.0  # seconds without a new part after which no worker goes on with an upload
+ABANDONED = 24 * 3600.0  # seconds without a new part after which the upload of a settled transfer is aborted
 PAUSE = 3600.0  # seconds between looks for these
-MOST = 1000  # of them at one look
+REFUSED = 100  # uploads that a store may refuse to abort before it is left alone until the next look
 
 
 class UploadLedger(UploadLog, Transfers, Protocol):
@@ -41,7 +42,7 @@ class UploadCleaner:
 
     name = "uploads"
 
-    def __init__(self, ledger: UploadLog, stores: Mapping[str, ObjectStore], clock: Clock) -> None:
+    def __init__(self, ledger: UploadLedger, stores: Mapping[str, ObjectStore], clock: Clock) -> None:
         """Uploads at other stores than these stay."""
         self._ledger, self._stores, self._clock = ledger, stores, clock
 
@@ -55,24 +56,30 @@ class UploadCleaner:
 
     async def abort(self) -> int:
         """Abort the uploads that are found now. Return their number. What a store refuses stays. Raises LedgerError."""
-        found: list[Progress] = []
+        refused, aborted = Counter[str](), 0
         async for progress in self._ledger.list_uploads():
-            if progress.age < ABANDONED or len(found) == MOST:
+            if progress.age < ABANDONED:
                 break
-            if progress.store in self._stores:
-                found.append(progress)
-        down, aborted = set[str](), 0
-        for progress in found:
-            if progress.store in down:
+            store = self._stores.get(progress.store)
+            if store is None or refused[progress.store] >= REFUSED or await self._may_resume(progress):
                 continue
             try:
-                await self._stores[progress.store].abort_upload(progress.upload)
+                await store.abort_upload(progress.upload)
             except StoreError as error:
-                down.update([progress.store] if error.outage else [])
+                refused[progress.store] += REFUSED if error.outage else 1
                 continue
             await self._ledger.close_uploads(progress.store, [progress.upload.id])
             aborted += 1
         return aborted
+
+    async def _may_resume(self, progress: Progress) -> bool:
+        """Return True if a transfer to the key is not settled: its source may be down for days, and what was sent is of use."""
+        for state in (State.CLAIMED, State.RETRY):
+            page = await self._ledger.list_transfers(Filter(state=state, source_key=progress.source.key))
+            keys = {(row.transfer.store, row.transfer.key) for row in page.items}
+            if (progress.store, progress.upload.key) in keys:
+                return True
+        return False
 
 
 async def abort_abandoned_uploads(
