@@ -25,6 +25,7 @@ class MemoryBudget:
         self.limit, self._overhead, self._pairs = limit, overhead, pairs
         self._used = self._count = 0
         self._shares: dict[tuple[str, str], MemoryShare] = {}
+        self._asking = set[MemoryShare]()  # those with requests that wait: there may be hundreds of others
 
     def share(self, source: str, destination: str) -> MemoryShare:
         """Return the memory of the transfers between two stores."""
@@ -42,7 +43,7 @@ class MemoryBudget:
 
     def take_now(self, share: MemoryShare, cost: int) -> bool:
         """Take it if it is free and nothing waits. Return True if it is taken."""
-        if any(each.waiting for each in self._shares.values()) or not self._fits(share, cost):
+        if self._asking or not self._fits(share, cost):
             return False
         self._use(share, cost)
         return True
@@ -52,6 +53,7 @@ class MemoryBudget:
         self._count += 1
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         share.waiting.append((self._count, cost, place))
+        self._asking.add(share)
         self.hand_out()
         return place
 
@@ -67,7 +69,8 @@ class MemoryBudget:
 
     def _serve_next(self) -> bool:
         """Serve the first request whose pair may take it. Return False if there is none."""
-        for share in sorted((each for each in self._shares.values() if each.next), key=lambda each: each.next):
+        self._asking = {each for each in self._asking if each.next}
+        for share in sorted(self._asking, key=lambda each: each.next):
             _, cost, place = share.waiting[0]
             if self._fits(share, cost):
                 share.waiting.popleft()
