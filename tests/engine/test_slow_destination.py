@@ -31,20 +31,23 @@ HOUR = 3600.0
 
 
 class Hanging:
-    """A store that answers no write; or that is down."""
+    """A store that answers no write, or only the first `quick` ones; or that is down."""
 
     def __init__(self, inner: MemoryStore) -> None:
-        self._inner, self.down, self.writes = inner, False, 0
+        self._inner, self.down, self.writes, self.quick = inner, False, 0, 0
 
     def __getattr__(self, name: str) -> Any:
+        inner = getattr(self._inner, name)
         if name not in ("write", "write_part", "head"):
-            return getattr(self._inner, name)
+            return inner
 
-        async def hang(*_: Any, **__: Any) -> None:
+        async def hang(*args: Any, **options: Any) -> Any:
             self.writes += 1
             if self.down:
                 raise StoreUnavailable
-            await asyncio.Event().wait()
+            if self.writes > self.quick:
+                await asyncio.Event().wait()
+            return await inner(*args, **options)
 
         return hang
 
@@ -118,4 +121,32 @@ async def test_a_backlog_of_a_store_that_is_down_leaves_others_their_room(queue:
         for n in range(20):
             await lab.clock.advance(HOUR / 10)
             await lab.announce("fast-in", f"small{n}", queue=queue)
+            await lab.arrive(f"small{n}")
+
+
+async def test_a_backlog_that_waited_leaves_messages_to_other_queues() -> None:
+    """The store is back, and slow: what waited for it does not take all places at once."""
+    lab = Pair()
+    lab.slow.down = True
+    await lab.announce("slow-in", *(f"k{n}" for n in range(200)))
+    worker = lab.start(waiting_messages=1000)
+    async with lab.running(worker):
+        await lab.until(lambda: worker.waiting == 200, step=1)
+        lab.slow.down, lab.slow.quick = False, lab.slow.writes + 20
+        await lab.until(lambda: lab.slow.writes > lab.slow.quick + 10, step=1)
+        for n in range(20):
+            await lab.clock.advance(5)
+            await lab.announce("fast-in", f"small{n}")
+            await lab.arrive(f"small{n}")
+
+
+@pytest.mark.parametrize("queues", [1, 2])
+@pytest.mark.parametrize("held", [1, 2, 3, 16])
+async def test_receives_of_one_queue_leave_room_for_those_of_another(held: int, queues: int) -> None:
+    """One queue is configured, and the other one is that of redriven dead letters; or both are configured."""
+    lab = Pair()
+    async with lab.running(lab.start(held_messages=held, queues=queues)):
+        for n in range(5):
+            await lab.clock.advance(5)
+            await lab.announce("fast-in", f"small{n}")
             await lab.arrive(f"small{n}")

@@ -67,7 +67,7 @@ async def holding(clock: Clock, *queues: MemoryQueue) -> Worker:
     for queue in queues:
         await queue.send([Outgoing(b"x")])
         (message,) = await queue.receive(1, 0)
-        worker._in_flight.messages[LeasedMessage(queue, message)] = None
+        worker._in_flight.add_messages([LeasedMessage(queue, message)])
     return worker
 
 

@@ -113,7 +113,7 @@ async def test_one_that_hangs_ends_no_lease_of_another() -> None:
     hung, kept = Hung("hung", clock), Kept("kept", clock, lease=30.0)
     worker = idle(clock, hung, kept)
     in_hand = (LeasedMessage(queue, Message("m", b"", "r", 1, 0.0, 30.0)) for queue in (hung, kept))
-    worker._in_flight.messages.update(dict.fromkeys(in_hand))
+    worker._in_flight.add_messages(in_hand)
     running = asyncio.create_task(worker.run())
     await clock.advance(61)
     assert kept.extended == 6
@@ -145,7 +145,7 @@ async def test_a_drain_does_not_wait_for_a_queue_that_hangs() -> None:
 
     worker = idle(clock, queue)
     leased = LeasedMessage(queue, Message("m", b"", "r", 1, 0.0, 30.0), retry_at=0.0)
-    worker._in_flight.messages[leased] = None
+    worker._in_flight.add_messages([leased])
     worker._acks.finish([leased])
     running = asyncio.create_task(worker.run())
     worker.drain()

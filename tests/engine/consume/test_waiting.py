@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.engine.copy.test_multipart import SETTINGS
 from tests.engine.lab import Gated, Lab
 
 from skyferry.config.settings import RouteSettings
+from skyferry.engine.consume.in_flight import InFlight, LeasedMessage
 from skyferry.engine.consume.waiting import DISMISSED, WaitingRoom, busy_pause, estimate_size
 from skyferry.engine.consume.worker import Worker, WorkerPolicy
 from skyferry.errors import LedgerError, SkyferryError, StoreUnavailable, Throttled
@@ -278,8 +280,6 @@ async def test_an_event_that_comes_while_its_transfer_is_settled_waits_in_hand()
 
 def test_the_room_is_bounded_by_bytes_too() -> None:
     """A message that was released twice is kept in any case."""
-    from skyferry.engine.consume.in_flight import LeasedMessage
-
     message = Message("m", bytes(1000), "r", 1, 0.0, 30.0)
     queue = MemoryQueue("events", None, 30.0, QueueState())  # type: ignore[arg-type]  # never asked
     queue.traits = QueueTraits(limits_receives=True)
@@ -291,3 +291,18 @@ def test_the_room_is_bounded_by_bytes_too() -> None:
     assert room.is_overfull("events")
     room.leave(again)
     assert room.size == 2 * estimate_size(message)
+
+
+def test_what_is_due_without_room_is_looked_at_once_a_turn() -> None:
+    """Looks that find nothing, one after the other without a pause, would stop the event loop."""
+    queue = MemoryQueue("events", None, 30.0, QueueState())  # type: ignore[arg-type]  # never asked
+    flight = InFlight(1)
+    waits, works = (LeasedMessage(queue, Message(name, b"", "r", 1, 0.0, 30.0)) for name in "ab")
+    flight.add_messages([waits, works])
+    flight.waiting.enter(waits, 5.0)
+    assert [flight.time_to_due(now, 1.0) for now in (0.0, 4.5, 6.0)] == [5.0, 1.0, 1.0]
+    assert flight.take_due(6.0, 10, lambda _: 0.0) == []
+    flight.remove_message(works)
+    assert flight.time_to_due(6.0, 1.0) == 0.0
+    assert flight.take_due(6.0, 10, lambda _: 0.0) == [waits]
+    assert flight.time_to_due(6.0, 1.0) == inf

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import field
+from math import inf
 
 from skyferry.engine.backlog import MeanSize, sum_sizes
 from skyferry.engine.consume.attempt import Attempt, Lease, OpenUploads
@@ -168,6 +169,7 @@ class InFlight:
         self.mean_sizes = defaultdict[str, MeanSize](MeanSize)  # by queue name
         self._reserved = 0
         self._counts = Counter[str]()  # of `messages`, by queue name
+        self._line: dict[str, None] = {}  # names of queues that found no room to receive, in this order
 
     def add_messages(self, batch: Iterable[LeasedMessage]) -> None:
         """Add leased messages."""
@@ -181,14 +183,37 @@ class InFlight:
             del self.messages[leased]
             self._counts[leased.queue.name] -= 1
 
-    def find_room(self, queue: str) -> int:
-        """Return the number of messages that may be received from a queue now. It is none if not above 0."""
-        return find_share(self.slack - self._reserved, self._counts[queue] - self.waiting.count(queue), self._queues)
+    def find_room(self, queue: str, taken: int = 0) -> int:
+        """Return the number of waiting messages of a queue that may be processed now. It is none if not above 0.
 
-    @property
-    def slack(self) -> int:
-        """The number of waiting messages that may be processed now."""
-        return self.limit - len(self.messages) + len(self.waiting)
+        `taken` places are reserved.
+        """
+        free = self.limit - len(self.messages) + len(self.waiting) - taken
+        return find_share(free, self._counts[queue] - self.waiting.count(queue), self._queues)
+
+    def request_room(self, queue: str) -> int:
+        """Return the number of messages that may be received from a queue now. Without room, the queue waits in line.
+
+        A place is left to each queue before it, or receives that find no message would reserve all places again and again.
+        """
+        ahead = [*self._line].index(queue) if queue in self._line else len(self._line)
+        if (room := self.find_room(queue, self._reserved + ahead)) > 0:
+            self._line.pop(queue, None)
+        else:
+            self._line.setdefault(queue)
+        return room
+
+    def take_due(self, now: float, limit: int, blocked: Callable[[LeasedMessage], float]) -> list[LeasedMessage]:
+        """Remove due messages from the waiting room, of each queue those for which it has room. See `WaitingRoom.take`."""
+        taken: list[LeasedMessage] = []
+        for queue in self.waiting.queues:
+            taken += self.waiting.take(queue, now, min(limit - len(taken), self.find_room(queue)), blocked)
+        return taken
+
+    def time_to_due(self, now: float, turn: float) -> float:
+        """Return the seconds until a waiting message is due; at least `turn` if its queue has no room; inf without any."""
+        times = {queue: self.waiting.find_next(queue) - now for queue in self.waiting.queues}
+        return min((max(left, 0.0 if self.find_room(q) > 0 else turn) for q, left in times.items()), default=inf)
 
     def find_known(self, transfers: Iterable[Transfer]) -> set[str]:
         """Return the ids of those that are in flight or whose message waits. A similar transfer may match a waiting message."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ class WaitingRoom:
         self.closed = False  # the worker is draining: no message may wait
         self.size = 0  # bytes
         self._messages, self._memory, self._queues = messages, memory, queues
-        self._due: list[tuple[float, int, LeasedMessage]] = []  # a message that has left is skipped at its turn
+        self._due: dict[str, list[tuple[float, int, LeasedMessage]]] = {}  # by queue name; one that has left is skipped
         self._held: dict[LeasedMessage, float] = {}  # when each is due, in monotonic seconds
         self._count = 0
         self._counts, self._sizes = Counter[str](), Counter[str]()  # of `_held`, by queue name
@@ -73,11 +73,16 @@ class WaitingRoom:
         return min(messages, find_share(self._memory - self.size, self._sizes[queue], self._queues))
 
     @property
-    def next(self) -> float | None:
-        """The time at which the next message is due, in monotonic seconds."""
-        while self._due and self._stale(self._due[0]):
-            heapq.heappop(self._due)
-        return self._due[0][0] if self._due else None
+    def queues(self) -> Collection[str]:
+        """The names of the queues whose messages have waited."""
+        return self._due.keys()
+
+    def find_next(self, queue: str) -> float:
+        """Return the time at which the next message of a queue is due, in monotonic seconds; inf without any."""
+        entries = self._due.get(queue, [])
+        while entries and self._stale(entries[0]):
+            heapq.heappop(entries)
+        return entries[0][0] if entries else inf
 
     def enter(self, leased: LeasedMessage, due: float) -> float | None:
         """Keep it until `due` (monotonic seconds). Without room, return the minimum delay of its release, in seconds."""
@@ -97,11 +102,13 @@ class WaitingRoom:
         if self._held.pop(leased, None) is not None:
             self._account(leased, -1)
 
-    def take(self, now: float, limit: int, blocked: Callable[[LeasedMessage], float]) -> list[LeasedMessage]:
-        """Remove and return the first due messages that are not blocked. `blocked` returns seconds to wait."""
+    def take(
+        self, queue: str, now: float, limit: int, blocked: Callable[[LeasedMessage], float]
+    ) -> list[LeasedMessage]:
+        """Remove and return the first due messages of a queue that are not blocked. `blocked` returns seconds to wait."""
         taken: list[LeasedMessage] = []
-        while len(taken) < limit and (due := self.next) is not None and due <= now:
-            leased = heapq.heappop(self._due)[2]
+        while len(taken) < limit and self.find_next(queue) <= now:
+            leased = heapq.heappop(self._due[queue])[2]
             if (wait := blocked(leased)) > 0:
                 self._put(leased, now + wait)
             else:
@@ -137,10 +144,11 @@ class WaitingRoom:
     def _put(self, leased: LeasedMessage, due: float) -> None:
         self._count += 1
         self._held[leased] = due
-        heapq.heappush(self._due, (due, self._count, leased))
-        if len(self._due) > 1000 + 4 * len(self._held):
-            self._due = [entry for entry in self._due if not self._stale(entry)]
-            heapq.heapify(self._due)
+        entries = self._due.setdefault(leased.queue.name, [])
+        heapq.heappush(entries, (due, self._count, leased))
+        if len(entries) > 1000 + 4 * self._counts[leased.queue.name]:
+            entries[:] = [entry for entry in entries if not self._stale(entry)]
+            heapq.heapify(entries)
 
     def _stale(self, entry: tuple[float, int, LeasedMessage]) -> bool:
         return self._held.get(entry[2]) != entry[0]

@@ -146,7 +146,7 @@ class Worker:
         while not self._stop.is_set():
             most = max(PREFETCH, self._executor.slots.count_messages())
             self._in_flight.limit = min(self._policy.held_messages, most)
-            count = self._outage.limit(min(self._policy.batch, self._in_flight.find_room(queue.name)))
+            count = self._outage.limit(min(self._policy.batch, self._in_flight.request_room(queue.name)))
             if count <= 0 or (pause := self._pause(queue)) > 0:
                 await self._wait(pause if count > 0 else TURN)
                 continue
@@ -189,12 +189,10 @@ class Worker:
 
     async def _resume(self, group: asyncio.TaskGroup) -> None:
         """Process again the messages that have waited long enough."""
-        waiting, clock = self._in_flight.waiting, self._context.clock
         while not self._stop.is_set():
-            count = min(self._policy.batch, self._in_flight.slack)
-            if not (batch := waiting.take(clock.monotonic(), count, self._trials.start_look())):
-                due = inf if waiting.next is None else waiting.next - clock.monotonic()
-                await self._heard(waiting.changed, max(due, TURN if count <= 0 else 0.0))
+            now = self._context.clock.monotonic()
+            if not (batch := self._in_flight.take_due(now, self._policy.batch, self._trials.start_look())):
+                await self._heard(self._in_flight.waiting.changed, self._in_flight.time_to_due(now, TURN))
                 continue
             for leased in batch:
                 leased.reset()
