@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from skyferry.bodies import StreamedBody
 from skyferry.frozen import dataclass
-from skyferry.model import Attributes, Checksums, ObjectMeta, Part, Upload
+from skyferry.model import Attributes, Checksums, ObjectMeta, Part, QueueTraits, Upload
 from skyferry.ports.queue import Depth, EventQueue, Message, Outgoing
 from skyferry.ports.store import ANY, CopySource, ObjectData, ObjectStore, Precondition
 
@@ -130,7 +130,15 @@ class QueueDecorator:
 
     def __init__(self, inner: EventQueue) -> None:
         self.inner = inner
-        self.name, self.lease, self.traits = inner.name, inner.lease, inner.traits
+        self.name = inner.name
+
+    @property
+    def lease(self) -> float:
+        return self.inner.lease
+
+    @property
+    def traits(self) -> QueueTraits:
+        return self.inner.traits
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         return await self.inner.receive(limit, wait)

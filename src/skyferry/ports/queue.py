@@ -51,8 +51,14 @@ class EventQueue(Protocol):
     """A source of events: at-least-once delivery, unordered, with a lease per message. `traits` states its abilities."""
 
     name: str
-    lease: float  # seconds that a receive or an extension leases a message
-    traits: QueueTraits
+
+    @property
+    def lease(self) -> float:
+        """Seconds that a receive or an extension leases a message. The first receive may find a shorter one."""
+
+    @property
+    def traits(self) -> QueueTraits:
+        """Its abilities. The first receive may find less."""
 
     async def receive(self, limit: int, wait: float) -> list[Message]:
         """Lease 1 to `limit` messages. Wait up to `wait` seconds for the first, then return those available, maybe [].

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 from skyferry.engine.consume.attempt import MARGIN, find_lease_end
@@ -32,7 +32,7 @@ class LeaseKeeper:
             group.create_task(self._abort_ended(), name="abort at the end of leases")
 
     async def _renew_messages(self, queue: EventQueue) -> None:
-        async for _ in self._rounds(queue.lease):
+        async for _ in self._rounds(lambda: queue.lease):
             by_duration: dict[float, list[LeasedMessage]] = {}
             now = self._context.clock.monotonic()
             for leased in self._in_flight.messages:
@@ -58,7 +58,7 @@ class LeaseKeeper:
                 self._in_flight.remove_message(leased)
 
     async def _renew_claims(self) -> None:
-        async for _ in self._rounds(self._context.ledger.lease):
+        async for _ in self._rounds(lambda: self._context.ledger.lease):
             ends = find_lease_end(self._context.clock, self._context.ledger.lease)
             held = self._in_flight.list_held()
             with suppress(LedgerError, TimeoutError):  # the next round comes before the leases end
@@ -81,10 +81,10 @@ class LeaseKeeper:
             left = min((lease.left for lease in leases if lease.is_held), default=longest)
             await clock.sleep(max(PRECISION, min(left, longest)))
 
-    async def _rounds(self, lease: float) -> AsyncIterator[None]:
-        """Yield three times within a lease, however long each round takes."""
+    async def _rounds(self, lease: Callable[[], float]) -> AsyncIterator[None]:
+        """Yield three times within a lease, however long each round takes. The first receive may find a shorter one."""
         clock, due = self._context.clock, self._context.clock.monotonic()
         while True:
-            due = max(due + lease / ROUNDS, clock.monotonic())
+            due = max(due + lease() / ROUNDS, clock.monotonic())
             await clock.sleep(due - clock.monotonic())
             yield

@@ -73,6 +73,7 @@ class NatsConnection:
         self._opening = asyncio.Lock()
         self._answered = False  # once: its encryption is right
         self.ack_wait = options.lease  # seconds, as the consumer has it
+        self.limits_receives = False  # the consumer does not deliver a message again that was delivered too often
         self.closed = False
 
     async def run(self, call: Callable[[Client, JetStreamContext], Awaitable[T]]) -> T:
@@ -99,6 +100,7 @@ class NatsConnection:
             if self._subscription is None:
                 info = await self._make_consumer(client.jetstream(timeout=self.options.timeout))
                 self.ack_wait = info.config.ack_wait or self.options.lease
+                self.limits_receives = (info.config.max_deliver or -1) > 0
                 context = client.jetstream(timeout=self.options.timeout)
                 self._subscription = await context.pull_subscribe_bind(consumer=self.consumer, stream=self.stream)
             return self._subscription

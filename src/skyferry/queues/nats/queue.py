@@ -11,6 +11,7 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import orjson
@@ -135,6 +136,7 @@ class NatsQueue:
         """Fetch once; a fetch that is aborted leaves no request behind that would take messages."""
         subscription = await self._connection.subscribe()
         self.lease = min(self._connection.options.lease, self._connection.ack_wait)
+        self.traits = replace(TRAITS, limits_receives=self._connection.limits_receives)
         began = self._clock.monotonic()
         fetch = asyncio.ensure_future(subscription.fetch(limit, wait))
         ended = asyncio.ensure_future(self._ended.wait())
