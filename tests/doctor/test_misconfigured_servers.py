@@ -244,4 +244,4 @@ async def test_one_replica_in_a_cluster_is_mentioned(tmp_path: Path) -> None:
         checks = await examine(
             configure(tmp_path, f"nats://{one.address}/{name}/c?subject={name}.x"), Scope(write=False)
         )
-    assert any("one replica: it is away with its server" in each.detail for each in checks if each.name == "setup")
+    assert any("one replica: without its server, the stream is down" in each.detail for each in checks if each.name == "setup")

@@ -29,7 +29,7 @@ def say(said: str, state: str, severity: str) -> asyncpg.PostgresError:
         ("bind message supplies 2 parameters, but prepared statement requires 1", "08P01", "ERROR", False, POOLED),
         ("canceling statement due to lock timeout", "55P03", "ERROR", True, ""),
         ("terminating connection due to idle-session timeout", "57P05", "FATAL", True, ""),
-        ("temporary file size exceeds temp_file_limit (0kB)", "53400", "ERROR", True, "Raise what it names"),
+        ("temporary file size exceeds temp_file_limit (0kB)", "53400", "ERROR", True, "Raise the limit that"),
         ('database "d" is not currently accepting connections', "55000", "FATAL", False, "If the database accepts no"),
         ("could not serialize access due to concurrent update", "40001", "ERROR", True, ""),
         ('relation "x" does not exist', "42P01", "ERROR", False, "Grant the role CREATE"),

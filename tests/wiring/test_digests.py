@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from skyferry.config.settings import Settings
-from skyferry.wiring.identities import digest_routes
-from skyferry.wiring.service import digest_queues
+from skyferry.wiring.identities import digest_queues, digest_routes
 
 STORES = {"inbox": {"url": "file://inbox"}, "archive": {"url": "file://archive"}, "other": {"url": "file://other"}}
 ROUTE = {"name": "all", "from": "inbox", "to": "archive"}
@@ -76,5 +75,5 @@ def test_the_same_loopback_on_two_machines_is_two_queues(monkeypatch: pytest.Mon
         configure(queues=[{"name": "events", "url": "redis://queues.example/events", "allow_http": True}]),
     )
     before = digest_queues(near), digest_queues(far)
-    monkeypatch.setattr("skyferry.wiring.service.identify_machine", lambda: "another machine")
+    monkeypatch.setattr("skyferry.wiring.identities.identify_machine", lambda: "another machine")
     assert (digest_queues(near) != before[0], digest_queues(far) == before[1]) == (True, True)

@@ -20,7 +20,7 @@ from skyferry.ports import Clock, Filter, ObjectStore, Transfers, UploadLog
 
 SKEW = 60.0  # seconds by which a provider's clock may differ from this one
 ABANDONED = 24 * 3600.0  # seconds without a new part after which the upload of a settled transfer is aborted
-PAUSE = 3600.0  # seconds between looks for these
+PAUSE = 3600.0  # seconds between looks for such uploads
 REFUSED = 100  # uploads that a store may refuse to abort before it is left alone until the next look
 
 
@@ -43,11 +43,11 @@ class UploadCleaner:
     name = "uploads"
 
     def __init__(self, ledger: UploadLedger, stores: Mapping[str, ObjectStore], clock: Clock) -> None:
-        """Uploads at other stores than these stay."""
+        """Take the stores whose uploads are aborted. Those at other stores stay."""
         self._ledger, self._stores, self._clock = ledger, stores, clock
 
     async def run(self, confirm: Confirm = allow) -> None:
-        """Abort them until cancelled. `confirm` is called before each look."""
+        """Abort such uploads every hour until cancelled. `confirm` is called before each look."""
         while True:
             await confirm()
             with suppress(LedgerError):  # the next look finds them
@@ -55,7 +55,7 @@ class UploadCleaner:
             await self._clock.sleep(PAUSE)
 
     async def abort(self) -> int:
-        """Abort the uploads that are found now. Return their number. What a store refuses stays. Raises LedgerError."""
+        """Abort the uploads that are found now, and return their number. Those that a store refuses stay. Raises LedgerError."""
         refused, aborted = Counter[str](), 0
         async for progress in self._ledger.list_uploads():
             if progress.age < ABANDONED:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import TypeVar
 
 from skyferry.engine.concurrency.concurrency_limit import ConcurrencyLimit
-from skyferry.engine.resilience.circuit_breaker import Breaker, UnansweredClaims
+from skyferry.engine.resilience.circuit_breaker import Breaker
 from skyferry.engine.telemetry import Reporter
 from skyferry.frozen import dataclass
 from skyferry.model import Claim, Transfer
@@ -19,6 +19,30 @@ from skyferry.routing.routes import Route
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+UNCLAIMED = 16_384  # destination keys whose claim had no answer: more than a worker has in hand
+
+
+class UnansweredClaims:
+    """Destination keys with a claim that had no answer, by hash.
+
+    Such a claim may have taken the key over from another worker. The next one finds this worker to be the owner already.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[int, None] = {}  # in order of the claims
+
+    def record(self, transfers: Iterable[Transfer]) -> None:
+        """Record that a claim of these transfers had no answer."""
+        for each in transfers:
+            self._keys[hash((each.store, each.key))] = None
+        while len(self._keys) > UNCLAIMED:
+            del self._keys[next(iter(self._keys))]
+
+    def end(self, transfer: Transfer) -> bool:
+        """Record that a claim of the transfer was granted. Return True if an earlier one of its key had no answer."""
+        if not self._keys:
+            return False
+        return self._keys.pop(hash((transfer.store, transfer.key)), False) is None
 
 
 @dataclass(frozen=True, slots=True)

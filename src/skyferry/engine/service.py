@@ -88,7 +88,7 @@ class ServiceComponents:
     sources: Sequence[EventSource]
     waiting: Callable[[], dict[str, int]]  # requests that wait for their rate limit, by store
     retention: float  # seconds for which settled transfers stay in the ledger
-    about: Heartbeat  # what does not change in the heartbeats of this worker
+    about: Heartbeat  # the part of this worker's heartbeats that does not change
     outbox: Outbox | None = None  # publishes dead letters
     health: Health | None = None  # knows errors that a query of the condition need not meet
     paces: Mapping[str, float] = field(default_factory=dict)  # seconds between requests for the depth, by queue

@@ -67,8 +67,8 @@ _HINTS: Mapping[str, str] = MappingProxyType(
         "If not, set default_transaction_read_only = off for the role, the database or the server.",
         "53300": "Raise max_connections or the CONNECTION LIMIT of the role or the database, or put a pooler in front.",
         "53100": "Free space on the disk of the server.",
-        "53400": "Raise what it names, such as temp_file_limit or work_mem of the role.",
-        "55000": "If the database accepts no connections: ALTER DATABASE … ALLOW_CONNECTIONS true.",
+        "53400": "Raise the limit that the message names, such as temp_file_limit of the role.",
+        "55000": "If the database accepts no connections, run: ALTER DATABASE … ALLOW_CONNECTIONS true.",
         "57P03": "The server is starting or stopping; requests are retried.",
         "57P01": "The server is stopping; requests are retried.",
         "57P02": "The server crashed and restarts; requests are retried.",
@@ -112,7 +112,7 @@ def _rank_failure(error: BaseException) -> int:
 
 
 def is_transient(error: Exception) -> bool:
-    """Return True if waiting may heal what caused an exception of FAILURES."""
+    """Return True if the cause of an exception of FAILURES may pass by itself."""
     if isinstance(error, asyncpg.PostgresError):
         return _find_state(error).startswith(_TRANSIENT)
     return not isinstance(error, ssl.SSLError | asyncpg.exceptions.ClientConfigurationError) and "SSL" not in str(error)

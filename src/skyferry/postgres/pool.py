@@ -84,7 +84,7 @@ class PostgresPool(Generic[E]):
         self.closed = False
 
     def check_connections(self, check: Callable[[Connection], Awaitable[object]]) -> None:
-        """From now on, run `check` with each new connection before its first use. `run` raises what it raises."""
+        """Run `check` with each new connection before its first use, from now on. `run` raises its errors."""
         self._check = check
 
     async def run(self, call: Callable[[Connection], Awaitable[T]]) -> T:

@@ -15,7 +15,7 @@ from skyferry.postgres.errors import FAILURES, StalePrimary, choose_failure, is_
 Host: TypeAlias = tuple[str, int]
 Connect: TypeAlias = Callable[[Host], Awaitable[Any]]  # to one server; fails if that is a standby
 GRACE = 1.0  # seconds that the others have to answer once a server accepts writes
-SILENCE = 30.0  # seconds that nothing waits for a server which let that time pass
+SILENCE = 30.0  # seconds for which no connection waits for a server that was silent for GRACE
 # A promotion begins a timeline with a higher number, and the identifier stays. Every role may read both
 _HISTORY = """SELECT (SELECT system_identifier FROM pg_control_system()),
     ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint"""
@@ -38,7 +38,7 @@ class PrimaryFinder:
         """Take the servers, in order of preference. `on_newer` is called if a server is found late to be the newest primary."""
         self._hosts, self._on_newer = hosts, on_newer
         self._newest: dict[int, int] = {}  # timelines by cluster
-        self._silent: dict[Host, float] = {}  # when each was last seen to be, in seconds of the event loop
+        self._silent: dict[Host, float] = {}  # the time of the event loop at which each was last found silent
         self._late: dict[Host, asyncio.Task[None]] = {}  # attempts that outlive their call
 
     async def connect(self, connect: Connect) -> tuple[Any, bool]:
@@ -80,7 +80,7 @@ class PrimaryFinder:
         return primary.timeline < self._newest.get(primary.cluster, 0)
 
     def _remember(self, primary: _Primary) -> bool:
-        """Return True if it was promoted since the last one."""
+        """Remember its timeline. Return True if it was promoted after all that were known."""
         before = self._newest.get(primary.cluster, primary.timeline)
         self._newest[primary.cluster] = max(before, primary.timeline)
         return primary.timeline > before
@@ -105,7 +105,7 @@ class PrimaryFinder:
             if self._remember(await task):
                 await self._on_newer()
         except FAILURES:
-            pass  # it was noted
+            pass  # `_open` has noted it
         finally:
             del self._late[host]
 
@@ -131,7 +131,7 @@ async def _open(connect: Connect, host: Host) -> _Primary:
     except BaseException as error:
         if isinstance(error, asyncpg.PostgresError) and not is_transient(error):
             return _Primary(connection, 0, 0)  # a service that is not quite PostgreSQL
-        connection.terminate()  # it is going away, or this was cancelled: the connection has no other owner
+        connection.terminate()  # the server is stopping, or this task is cancelled: the connection has no other owner
         raise
     return _Primary(connection, cluster, timeline)
 

@@ -67,10 +67,10 @@ async def read_schema_version(connection: Connection, schema: str, history: Sche
 
 
 async def read_known_version(connection: Connection, schema: str, history: SchemaHistory) -> SchemaVersion:
-    """Return the version of a schema that this program may use. Raises the history's error if it is too old for it.
+    """Return the version of a schema that this program may use. Raises the history's error if this program is too old.
 
-    A contraction in progress counts. It looks for older programs under a lock, at the end of which it is visible: one that
-    connects later waits for it. A program that knows the version need not, since only steps that it knows can be in progress.
+    A contraction in progress counts: it looks for older programs under a lock, so a program that has connected since then waits
+    for that lock. A program that knows the version need not wait, because only steps that it knows can be in progress.
     Nothing waits for an expansion: it may take hours, and older programs go on beside it.
     """
     at = await read_schema_version(connection, schema, history)

@@ -28,7 +28,7 @@ NAMES = (
 ENCODINGS = ("UTF8", "SQL_ASCII")  # that keep any key; the second keeps bytes as they are
 SPARE = 5  # connections of one worker: to the ledger, and one that listens
 CONNECTIONS = "connections"  # in use, among the values of NAMES
-CONFIRMING = "confirming"  # standbys that confirm commits, also those of which the role may not know it
+CONFIRMING = "confirming"  # standbys that confirm commits, or whose state the role may not read
 _CONNECTIONS = """SELECT (SELECT sum(numbackends) FROM pg_stat_database) AS connections,
     (SELECT count(*) FROM pg_stat_replication WHERE coalesce(sync_state, 'sync') IN ('sync', 'quorum')) AS confirming,
     CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END AS role_limit,
@@ -66,7 +66,7 @@ async def read_server_facts(connection: Connection) -> ServerFacts:
 
 
 async def find_unsafe_settings(connection: Connection, schema: str, tables: Sequence[str]) -> list[Wrong]:
-    """Return the settings that need a correction, and those of `tables`, which may not exist yet, that a crash empties."""
+    """Return the settings that need a correction, and the UNLOGGED ones of `tables`, of which some may not exist yet."""
     rows = await connection.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", NAMES)
     used = await connection.fetchrow(_CONNECTIONS)
     counts = {name: str(value or 0) for name, value in (used or {CONNECTIONS: 0}).items()}

@@ -55,7 +55,7 @@ def parse_attributes(text: str | bytes) -> Pairs:
 
 
 def _require_pairs(values: object) -> Pairs:
-    """Return pairs of texts. Raise ValueError for anything else: `str` fails for what is nested deeply, and not by ValueError."""
+    """Return pairs of texts. Raise ValueError for other values, which `str` could not convert if they are nested deeply."""
     if not isinstance(values, list) or not all(map(_is_pair, values)):
         raise ValueError("no pairs of texts")
     return tuple((name, value) for name, value in values)

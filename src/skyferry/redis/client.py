@@ -30,7 +30,7 @@ Client: TypeAlias = Any  # Redis or RedisCluster: their types of answers depend 
 FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError)
 UNAUTHENTICATED = "Set the password, in identity.secret_file or REDIS_PASSWORD."
 RIGHTS = "Give the user the commands and the keys of the queue or ledger: ACL SETUSER."
-RENAMED = "Remove rename-command of it from the server's configuration."
+RENAMED = "Remove its line rename-command from the configuration of the server."
 UNSERVED = "Slots of the cluster are not served, see CLUSTER INFO; requests are retried."
 # By the first word of an answer, or by one in it: scripts put words of their own in front.
 _HINTS = {
@@ -60,7 +60,7 @@ _HINTS = {
     "nknown Redis command": RENAMED,
     "unknown command": f"{RENAMED} Or use Redis 6.2 or newer, or Valkey. If it is a sentinel, add ?sentinel=PRIMARY.",
 }
-# Digests and lines of scripts, and arguments: they say nothing to people
+# Digests and line numbers of scripts, and arguments of commands, which do not help an operator
 _NOISE = compile_lazily(
     r"^Error running script .*?: (?=@user_script)|@user_script: ?\d+: |, with args beginning with:.*"
 )

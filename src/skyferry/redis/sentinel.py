@@ -1,4 +1,4 @@
-"""Find the primary by its sentinels. All are asked at once, and half of them are believed: a silent one delays nothing."""
+"""Find the primary by its sentinels. All are asked at once, and the answer of half of them counts: a silent one delays nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Sentinels:
         finally:
             for task in tasks:
                 task.cancel()
-                task.add_done_callback(_ignore)
+                task.add_done_callback(_retrieve_error)
         if votes:
             return votes.most_common(1)[0][0]
         raise _explain(service, failures, len(tasks))
@@ -119,6 +119,7 @@ def _explain(service: str, failures: list[Exception], asked: int) -> SentinelErr
     return SentinelError(f"{NO_SENTINEL}: {failures[0]}")
 
 
-def _ignore(task: asyncio.Task[Any]) -> None:
+def _retrieve_error(task: asyncio.Task[Any]) -> None:
+    """Retrieve the exception, which asyncio would report otherwise."""
     if not task.cancelled():
         task.exception()

@@ -16,7 +16,7 @@ NAMES = (
     *("maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save"),
     *("min-replicas-to-write", "maxclients"),
 )
-SPARE = 20  # connections of one worker: to the ledger, to a queue, and those that wait
+SPARE = 20  # connections of one worker: to the ledger, to a queue, and for waiting
 UNREADABLE = "unreadable"
 FULL = 0.9  # of maxmemory, from which on a warning is due
 
@@ -72,7 +72,7 @@ def check_server_settings(found: Mapping[str, str]) -> Iterator[Wrong]:
 
 
 def find_refusals(found: Mapping[str, Any]) -> Iterator[Wrong]:
-    """Yield why the server refuses writes or connections, by its INFO and its settings. Pure."""
+    """Yield the settings by which the server refuses writes or connections now, from its INFO and its settings. Pure."""
     wanted, good = int(found.get("min-replicas-to-write") or 0), int(found.get("min_slaves_good_slaves", 0))
     if good < wanted and found.get("role") != "slave":
         what = f"min-replicas-to-write is {wanted}, and {good} replicas follow: the server refuses all writes"

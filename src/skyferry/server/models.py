@@ -239,8 +239,8 @@ class WorkerView(BaseModel):
     keys: list[KeyView] = Field(description="The destination keys of some of them; at most 10.")
     roles: list[str] = Field(description="The work that it does for all workers.")
     routes: str = Field(
-        description='Digest of the routes and of what their stores are; "" = of an older release. Workers with the same `queues` '
-        "should have the same."
+        description='Digest of the routes and the identities of their stores; "" = the worker is of an older release. Workers '
+        "with the same `queues` should have the same digest."
     )
     queues: str = Field(description="Digest of the queues.")
     role_ages: dict[str, float] = Field(description="For each of these roles, the seconds since it got the role.")

@@ -28,9 +28,9 @@ def find_network_filesystem(path: Path, mounts: Path = MOUNTS) -> str:
 
 
 def find_second_name(path: Path, mounts: Path = MOUNTS) -> str:
-    """Say how a file can have a second name, "" if it has one: SQLite keeps another log and other locks for each.
+    """Return how a file got a second name; "" = it has only one. SQLite keeps another log and other locks for each name.
 
-    A symbolic link is no other name, because SQLite follows it first. Neither is a folder that is mounted twice.
+    A symbolic link is not a second name, because SQLite follows it first, nor is a path through a folder that is mounted twice.
     """
     real = os.path.realpath(path)
     if not os.path.isfile(real):

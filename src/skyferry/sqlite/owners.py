@@ -156,7 +156,7 @@ def _find_locked(folder: Path) -> Iterator[str]:
 
 
 def owners_folder(path: Path) -> Path:
-    """Return the folder of the locks beside a file. It is that of the file itself, whichever link leads there."""
+    """Return the folder of the locks next to a file, or next to the file to which a symbolic link leads."""
     return Path(f"{os.path.realpath(path)}.owners")
 
 

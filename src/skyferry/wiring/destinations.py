@@ -122,7 +122,7 @@ def probe_destinations(destinations: Mapping[str, KnownDestination]) -> Sequence
 
 
 async def _filled(ledger: Placements, routes: Routes, store: str) -> bool:
-    """Return True if the ledger has copies there. To find none, it reads all that other routes have copied from this source."""
+    """Return True if the ledger has copies there. If there are none, this reads all that other routes copied from the source."""
     for route in routes:
         if route.store == store:
             async for placed in ledger.list_placements(store, route.source_bucket):

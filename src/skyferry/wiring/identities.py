@@ -1,7 +1,8 @@
-"""The identities of stores in the ledger, their marks in provenance, and the identifiers of this machine."""
+"""Identities of stores in the ledger, their marks in provenance, digests of routes and queues, identifiers of this machine."""
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 from operator import attrgetter
@@ -9,7 +10,9 @@ from pathlib import Path
 
 from skyferry.config.regions import routes_here
 from skyferry.config.sections.section import Section
+from skyferry.config.servers.address import parse_server
 from skyferry.config.settings import Settings
+from skyferry.config.urls import QueueUrl
 from skyferry.engine.fleet.roles import digest_facts
 from skyferry.errors import LedgerError
 from skyferry.ports.ledger import LedgerRecords, SourceIdentities
@@ -50,6 +53,24 @@ def _sort_names(value: object) -> object:
     if isinstance(value, Section):
         return _list_changed(value)
     return sorted(value.items()) if isinstance(value, dict) else value
+
+
+def digest_queues(settings: Settings) -> str:
+    """Return a digest of the queues. Of the workers with the same queues, one exports their depths.
+
+    The workers of a ledger may have different ones, such as one in each region. A queue in a file or on loopback belongs to
+    one machine, a queue in memory to one process.
+    """
+    own = [queue.url for queue in settings.queues if QueueUrl.parse(queue.url).known.cloud == "server"]
+    sharing = {QueueUrl.parse(queue.url).known.shared_by for queue in settings.queues}
+    facts = [f"{queue.name} {queue.url}" for queue in settings.queues]
+    if any(parse_server(url, 0, "").is_local for url in own):
+        facts.append(identify_machine())
+    if "machine" in sharing:
+        facts += [identify_kernel(), str(settings.workspace.resolve())]
+    if "process" in sharing:
+        facts += [identify_kernel(), str(os.getpid())]
+    return digest_facts(*facts)
 
 
 async def find_moved_stores(ledger: SourceIdentities | LedgerRecords, settings: Settings) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from skyferry import __version__
 from skyferry.clock import SystemClock
-from skyferry.config.servers.address import parse_server
 from skyferry.config.settings import Settings
 from skyferry.config.urls import QueueUrl
 from skyferry.engine.abandoned_uploads import UploadCleaner
@@ -31,7 +29,7 @@ from skyferry.engine.dead_letters.lost_messages import LocalWork, LostMessageRec
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.fleet.membership import FleetMembership
-from skyferry.engine.fleet.roles import QUEUES, HousekeepingTask, digest_facts
+from skyferry.engine.fleet.roles import QUEUES, HousekeepingTask
 from skyferry.engine.orphans import LocalTransfers, OrphanSettler
 from skyferry.engine.queue_health import MonitoredQueue
 from skyferry.engine.resilience.circuit_breaker import BreakerState
@@ -52,10 +50,9 @@ from skyferry.stores.local.blocking.bucket import FolderIdentity
 from skyferry.wiring.destinations import KnownDestination, known_destinations, probe_destinations
 from skyferry.wiring.endpoints import identify_services, report_unsafe_servers
 from skyferry.wiring.identities import (
+    digest_queues,
     digest_routes,
     find_moved_stores,
-    identify_kernel,
-    identify_machine,
     mark_stores,
     remember_stores,
 )
@@ -279,24 +276,6 @@ async def _open_ledger(opener: Opener, health: Health, on_wait: Callable[[Skyfer
     opened = await opener.wait_for_ledger(note_failure)
     health.record_use("", None)
     return opened
-
-
-def digest_queues(settings: Settings) -> str:
-    """Return a digest of the queues. Of the workers with the same queues, one exports their depths.
-
-    The workers of a ledger may have different ones, such as one in each region. A queue in a file or on loopback belongs to
-    one machine, a queue in memory to one process.
-    """
-    own = [queue.url for queue in settings.queues if QueueUrl.parse(queue.url).known.cloud == "server"]
-    sharing = {QueueUrl.parse(queue.url).known.shared_by for queue in settings.queues}
-    facts = [f"{queue.name} {queue.url}" for queue in settings.queues]
-    if any(parse_server(url, 0, "").is_local for url in own):
-        facts.append(identify_machine())
-    if "machine" in sharing:
-        facts += [identify_kernel(), str(settings.workspace.resolve())]
-    if "process" in sharing:
-        facts += [identify_kernel(), str(os.getpid())]
-    return digest_facts(*facts)
 
 
 def _share(queue: EventQueue, helpers: int, base: _Foundation) -> EventQueue:

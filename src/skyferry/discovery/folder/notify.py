@@ -98,7 +98,7 @@ def translate_errors(folder: str, *others: type[Exception]) -> Iterator[None]:
 
 
 def _suggest(error: Exception) -> str:
-    """Return the hint. The system has one error for two limits, so it names both with their values."""
+    """Return the hint. The system has one error for two limits, so the hint names both with their values."""
     if not isinstance(error, OSError) or error.errno != errno.EMFILE:
         return "raise fs.inotify.max_user_watches and max_user_instances, or set watch: false"
     try:

@@ -13,7 +13,7 @@ from skyferry.ports.inspection import InspectableLedger, LedgerFacts, Unknown
 from skyferry.ports.ledger import Durable
 from skyferry.wiring import Opener
 
-QUICK = 10.0  # seconds to look for damage: some minutes of reading are not for a check of the configuration
+QUICK = 10.0  # seconds to look for damage: a large file takes minutes, and `doctor` should end soon
 CHECK = "`skyferry ledger check` reads all of it."
 
 

@@ -13,8 +13,7 @@ from skyferry.errors import SkyferryError
 from skyferry.ports import WorkerEntry
 from skyferry.ports.ledger.held_deletes import sum_by_store
 from skyferry.wiring import Opener
-from skyferry.wiring.identities import digest_routes, find_moved_stores
-from skyferry.wiring.service import digest_queues
+from skyferry.wiring.identities import digest_queues, digest_routes, find_moved_stores
 
 PLACE = CheckSubject("ledger", "ledger")
 SHARED = "If another deployment uses this ledger, give each a ledger of its own. If the store has moved, this is right."

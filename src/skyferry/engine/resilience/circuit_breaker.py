@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from skyferry.errors import BreakerOpen, ConnectionLost, SkyferryError, StoreTimeout, StoreUnavailable, Throttled
 from skyferry.frozen import dataclass
-from skyferry.model import Transfer
 from skyferry.ports import Clock, ObjectStore, Observer
 from skyferry.ports.decorators import (
     COPY_FROM,
@@ -25,7 +24,6 @@ from skyferry.records import Record
 
 T = TypeVar("T")
 SUSPECTS = 16_384  # objects that are remembered as failing: more than a worker has in hand
-UNCLAIMED = 16_384  # destination keys whose claim had no answer: more than a worker has in hand
 THROTTLED = 1024  # folders that are remembered as throttled
 UNANSWERED = (StoreTimeout, ConnectionLost, StoreUnavailable)  # after these, a change may still take effect
 PROVEN = {"look": ("look",), "read": ("read", "look"), "write": ("write", "look")}  # sides that an answer shows to work
@@ -177,29 +175,6 @@ class LateChanges:
         if not self._ends:
             return 0.0
         return max(0.0, self._ends.get(key, 0.0) - self._clock.monotonic())
-
-
-class UnansweredClaims:
-    """Destination keys with a claim that had no answer, by hash.
-
-    Such a claim may have taken the key over from another worker. The next one finds this worker to be the owner already.
-    """
-
-    def __init__(self) -> None:
-        self._keys: dict[int, None] = {}  # in order of the claims
-
-    def record(self, transfers: Iterable[Transfer]) -> None:
-        """Record that a claim of these transfers had no answer."""
-        for each in transfers:
-            self._keys[hash((each.store, each.key))] = None
-        while len(self._keys) > UNCLAIMED:
-            del self._keys[next(iter(self._keys))]
-
-    def end(self, transfer: Transfer) -> bool:
-        """Record that a claim of the transfer was granted. Return True if an earlier one of its key had no answer."""
-        if not self._keys:
-            return False
-        return self._keys.pop(hash((transfer.store, transfer.key)), False) is None
 
 
 class Breaker(Circuit):

@@ -34,7 +34,7 @@ class MemoryBudget:
         return share
 
     def find_cost(self, size: int) -> int:
-        """Return what `size` bytes take. What fits only without its overhead takes the whole budget. Raises Unsupported."""
+        """Return the cost of `size` bytes: with their overhead, at most the whole budget. Raises Unsupported."""
         if size > self.limit:
             raise Unsupported(
                 f"{size} bytes are needed at once, the memory limit is {self.limit}", hint="raise limits.memory"
@@ -42,14 +42,14 @@ class MemoryBudget:
         return min(self.limit, size + int(size * self._overhead))
 
     def take_now(self, share: MemoryShare, cost: int) -> bool:
-        """Take it if it is free and nothing waits. Return True if it is taken."""
+        """Take `cost` bytes for a share if they are free and no request waits. Return True if they are taken."""
         if self._asking or not self._fits(share, cost):
             return False
         self._use(share, cost)
         return True
 
     def enqueue(self, share: MemoryShare, cost: int) -> asyncio.Future[None]:
-        """Return a future that is done once it is taken."""
+        """Return a future that is done once `cost` bytes are taken for a share."""
         self._count += 1
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         share.waiting.append((self._count, cost, place))
@@ -58,7 +58,7 @@ class MemoryBudget:
         return place
 
     def free(self, share: MemoryShare, cost: int) -> None:
-        """Return it."""
+        """Return `cost` bytes of a share."""
         self._use(share, -cost)
         self.hand_out()
 
@@ -68,7 +68,7 @@ class MemoryBudget:
             pass
 
     def _serve_next(self) -> bool:
-        """Serve the first request whose pair may take it. Return False if there is none."""
+        """Serve the first request whose share may take its cost. Return False if there is none."""
         self._asking = {each for each in self._asking if each.next}
         for share in sorted(self._asking, key=lambda each: each.next):
             _, cost, place = share.waiting[0]
@@ -100,7 +100,7 @@ class MemoryShare:
 
     @property
     def next(self) -> int:
-        """The place in the order of its first request that waits, from 1; 0 = there is none."""
+        """The place of its first request that waits, in the order of all requests, from 1; 0 = none waits."""
         while self.waiting and self.waiting[0][2].done():  # cancelled
             self.waiting.popleft()
         return self.waiting[0][0] if self.waiting else 0

@@ -79,7 +79,7 @@ class LedgerDatabase:
     async def open(self) -> None:
         """Apply the expansions. Raises LedgerIncompatible if the schema is too new, as do later calls once it has become so.
 
-        A contraction may be applied while this process has no connection, which it would wait for.
+        A contraction waits for older programs that have a connection, so it may be applied while this process has none.
         """
         await self.run(lambda db: ensure_schema(db, self.schema, HISTORY))
         self._pool.check_connections(lambda db: read_known_version(db, self.schema, HISTORY))
@@ -106,7 +106,7 @@ class LedgerDatabase:
         async def run(session: LedgerSession) -> T:
             try:
                 return await call(session)
-            except ABORTED:  # a stricter isolation of the database would do it again
+            except ABORTED:  # the database has a stricter isolation by default, and the transaction of `write` has not
                 return await self._transact(session, call)
 
         return await self._run(run, "write")

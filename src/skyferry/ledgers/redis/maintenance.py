@@ -155,7 +155,7 @@ class RedisLedgerMaintenance:
 
 
 async def _contract(db: RedisDatabase, step: SchemaStep) -> None:
-    """Raise LedgerError if a worker that knows only older versions has not ended."""
+    """Apply a contraction. Raises LedgerError if a worker that knows only older versions has not ended."""
     if older := await db.run("housekeeping.contract", step.number):
         names = ", ".join(sorted(map(decode_key, older)))
         hint = "Stop or update them, then run `skyferry ledger migrate` again."

@@ -135,9 +135,8 @@ def _unpack_row(
     due_at = None if due == NONE else due
     try:
         text, proof = restore_transfer(packed, id_, place)
-        shown = (
-            receipt.decode() if receipt else proof or None
-        )  # a later one is not compressed if the ledger was not yet
+        # A receipt of its own is the later one: its worker had not noticed the migration
+        shown = receipt.decode() if receipt else proof or None
         return codec.unpack_row(text, state, reason.decode(), burned, lost, created, updated, due_at, shown)
     except UNREADABLE as error:
         raise explain_damage(f"transfer {id_.hex()}", error) from error

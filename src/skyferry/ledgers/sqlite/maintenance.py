@@ -40,7 +40,7 @@ from skyferry.sqlite.readonly import (
 
 CHECK = "run `skyferry ledger check`"
 BATCH = 100  # letters carried over at once
-STEP = 10_000  # pages of 4 KiB that a backup copies between two looks whether it is cancelled
+STEP = 10_000  # pages of 4 KiB that a backup copies before it looks again whether it was cancelled
 _RULES = (
     ("transfers have no details", "SELECT count(*) FROM transfers WHERE serial NOT IN (SELECT serial FROM details)"),
     ("transfers have no destination key", "SELECT count(*) FROM transfers WHERE place NOT IN (SELECT id FROM places)"),
@@ -153,7 +153,7 @@ async def _carry_over(path: Path, ledger: SqliteLedger) -> None:
 
 
 def _follow_links(path: Path) -> Path:
-    """Return where the file is. A link to it stays."""
+    """Return the path of the file itself: a rebuild replaces it, and leaves a symbolic link to it as it is."""
     return Path(os.path.realpath(path))
 
 

@@ -46,7 +46,7 @@ class SqliteQueries:
         if (span := codec.span_ids(prefix)) is None:
             return []
         halves = zip(*(codec.split_id(end.hex()) for end in span), strict=True)
-        # Without a digit, a half is from 0 to -1: any number
+        # A half without a digit of the prefix spans no bit to all bits, 0 to -1: it may be any number
         (high, last_high), (low, last_low) = (pair if pair != (0, -1) else (-(2**63), 2**63 - 1) for pair in halves)
         values = {"high": high, "last_high": last_high, "low": low, "last_low": last_low, "limit": limit}
         found = await self._file.read(lambda db: db.execute(SQL["ids"], values).fetchall())

@@ -66,10 +66,8 @@ class NatsConnection:
         self._client: Client | None = None
         self._subscription: JetStreamContext.PullSubscription | None = None
         self._lost = False  # the next receive looks for the stream and the consumer, and makes them
-        self._sent, self._denied = (
-            "",
-            "",
-        )  # the last secret, and what the server has denied since: it answers nothing then
+        self._sent = ""  # the last secret
+        self._denied = ""  # the last message about a denied request, which the server does not answer otherwise
         self._opening = asyncio.Lock()
         self._answered = False  # once: its encryption is right
         self.ack_wait = options.lease  # seconds, as the consumer has it
@@ -163,7 +161,7 @@ class NatsConnection:
 
         async def note(error: Exception) -> None:
             failures.append(error)
-            if "ermissions" in str(error):
+            if "ermissions" in str(error):  # with p or P
                 self._denied = str(error)
 
         try:
@@ -227,7 +225,7 @@ class NatsConnection:
         return info
 
     async def find_limits(self) -> tuple[int, bool]:
-        """Return the bytes of the largest message that the server accepts, and True if it is one of a cluster."""
+        """Return the size of the largest message that the server accepts, in bytes, and True if it is part of a cluster."""
 
         async def ask(client: Client, context: JetStreamContext) -> tuple[int, bool]:
             return client.max_payload, bool(getattr(client, "_server_info", {}).get("cluster"))

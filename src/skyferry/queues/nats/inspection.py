@@ -36,7 +36,7 @@ async def inspect(connection: NatsConnection) -> QueueFacts:
             "TLS" if connection.options.tls else "without TLS",
             f"subjects {subjects}",
             f"ack wait {wait:g} s",
-            *(["one replica: it is away with its server"] if is_cluster and replicas == 1 else []),
+            *(["one replica: without its server, the stream is down"] if is_cluster and replicas == 1 else []),
             *([] if consumer else [f"the first start creates {'' if stream else 'stream and '}consumer"]),
         ),
         wrong=(
@@ -95,7 +95,7 @@ def _find_stream_faults(subject: str, stream: StreamInfo) -> Iterator[Wrong]:
 
 
 def _find_size_faults(stream: StreamInfo | None, largest: int) -> Iterator[Wrong]:
-    """Yield why the messages of some events cannot be sent."""
+    """Yield the limit that refuses the messages of some events."""
     most, hint = largest, "Raise max_payload of the server."
     if stream and 0 < (limit := stream.config.max_msg_size or 0) < most:
         most, hint = limit, f"Run: nats stream edit {stream.config.name} --max-msg-size=-1."
@@ -116,7 +116,7 @@ def _find_losses(stream: StreamInfo) -> Iterator[Wrong]:
 
 
 def _find_other_consumers(consumer: str, stream: StreamInfo) -> Iterator[Wrong]:
-    """Yield why the stream accepts no consumer."""
+    """Yield the reason for which the stream accepts no other consumer."""
     if 0 < (most := stream.config.max_consumers or 0) <= stream.state.consumer_count:
         what = (
             f"the stream has {stream.state.consumer_count} of {most} consumers, so consumer {consumer} cannot be made"

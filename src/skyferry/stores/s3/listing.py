@@ -74,7 +74,7 @@ def next_token(listing: ElementTree.Element, found: int, where: str) -> str:
     """Return the token of the page after this one of `found` objects; "" after the last page.
 
     A page with a token is the last one only if it says so and is empty: some services return both a token and "not truncated".
-    Which of them is wrong is known from the next page. No object is left out, and a listing that begins again is an error.
+    The next page shows which of both is wrong. No object is left out, and a listing that begins again is an error.
     """
     if listing.findtext("{*}IsTruncated", "").lower() == "false" and found:
         return listing.findtext("{*}NextContinuationToken", "")

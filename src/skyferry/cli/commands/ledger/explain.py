@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from skyferry.ports import DeadLetter, DeadLetters, Refusal, TransferRow, Transfers
 
 
-REFUSED_BEFORE = (
-    "  the routes have changed since, or the worker has others: `skyferry workers`. `skyferry submit` copies it"
-)
+REFUSED_BEFORE = """\
+  the routes have changed since, or the worker that refused it has others (`skyferry workers`); `skyferry submit` copies it"""
 
 
 def explain(
@@ -158,7 +157,7 @@ def _try_routes(wanted: list[ObjectCandidate], settings: Settings) -> Iterator[R
 
 
 def _advise(answers: Sequence[RouteAnswer]) -> str:
-    """Return what to do about an object that the ledger does not know."""
+    """Return the hint about an object that the ledger does not know."""
     if not answers or any(answer.to for answer in answers):
         return "check that its source publishes events"
     if any(answer.route for answer in answers):

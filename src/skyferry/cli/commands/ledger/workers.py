@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 COLUMNS = ("state", "host", "version", "region", "routes", "age", "heartbeat", "holds", "id")
 ROLE_COLUMNS = ("role", "age", "host", "id")
 DIFFERENT = """\
-warning: workers with the same queues have different routes. An event goes where the worker that receives it sends it, or
-nowhere. Give all of them the same configuration, then copy what was missed: `skyferry copy`"""
+warning: workers with the same queues have different routes. The worker that receives an event decides by its own routes, and
+skips the event if none takes it. Give all of them the same configuration, then copy what was missed with `skyferry copy`"""
 
 
 def workers(*, url: Url = "", paging: PageOptions, at: ConfigOptions, json: Json = False) -> None:
-    """List the workers that use the ledger, by id, and the work that each does for all (its roles), since when.
+    """List the workers that use the ledger, by id, and the roles of each (the work that it does for all) with their age.
 
     A worker sends a heartbeat every 3 seconds. It is listed until `ledger.lease` seconds after the last one; a worker that ends
     normally leaves at once. Commands that only read the ledger are no workers.
@@ -75,7 +75,7 @@ def _format_row(worker: WorkerView) -> tuple[str, ...]:
 
 
 def _have_other_routes(workers: Sequence[WorkerView]) -> bool:
-    """Return True if workers with the same queues have different routes. Those of older releases do not say."""
+    """Return True if workers with the same queues have different routes. Workers of older releases report none."""
     known: dict[str, str] = {}
     return any(known.setdefault(worker.queues, worker.routes) != worker.routes for worker in workers if worker.routes)
 

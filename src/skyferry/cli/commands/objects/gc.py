@@ -41,7 +41,7 @@ def gc(
     json: Json = False,
 ) -> None:
     """Abort abandoned multipart uploads at the destinations of all routes. Their parts are billed until aborted. Uploads that
-    the ledger remembers are also aborted at the other stores of the configuration; a service does so after a day.
+    the ledger remembers are also aborted at the other stores of the configuration; a service aborts them after a day.
 
     An upload belongs to Skyferry if the ledger remembers it, if the store marks it so, or if it began at the key of a transfer
     while that was in progress. A service may be running.
