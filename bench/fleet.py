@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--workers", default="1,2,4")
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--copies", type=int, default=5_000)
-    parser.add_argument("--transfers", type=int, default=0, help="done before, in the ledger")
+    parser.add_argument("--transfers", type=int, default=0, help="done transfers that the ledger has at the start")
     parser.add_argument("--folder", type=Path, help="keeps the data of PostgreSQL and SQLite, which are filled once")
     options = parser.parse_args()
     print(ROW.format("engine", "transfers", "kind", "workers", "events/s", "workers CPU us", "server CPU us"))

@@ -1,4 +1,4 @@
-"""Settings of servers with which a fleet stops, or loses what was confirmed, are named before it starts."""
+"""Settings of servers that stop a fleet, or lose what was confirmed, are named before it starts."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ async def test_keys_of_another_program_are_named_before_the_ledger_exists(
     name = f"doctor-foreign-{next(NAMES)}"
     settings = configure(tmp_path, "sqlite://q.db", f"redis://{redis_server.address}/{name}")
     client = open_redis(settings)
-    await client.run(lambda redis: redis.rpush(f"{{{name}}}:ledger:letters", "theirs"))
+    await client.run(lambda redis: redis.rpush(f"{{{name}}}:ledger:letters", "x"))
     (fault,) = [each for each in (await find_wrong(settings))["ledger"] if ":letters" in each.detail]
     assert fault.detail == f"{{{name}}}:ledger:letters is a list"
     assert "Use another name in the URL" in fault.hint
@@ -205,9 +205,7 @@ async def test_streams_and_consumers_that_stop_a_worker(
     assert [each.detail.startswith(said) for each in found] == [True] * bool(said), found
 
 
-async def test_a_user_without_rights_on_jetstream_is_told_which(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_missing_rights_on_jetstream_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server denies the request, and never answers it."""
     users = '[{user: ada, password: pw, permissions: {publish: ["x"], subscribe: ["_INBOX.>"]}}]'
     monkeypatch.setenv("NATS_CREDENTIALS", "pw")
@@ -244,4 +242,6 @@ async def test_one_replica_in_a_cluster_is_mentioned(tmp_path: Path) -> None:
         checks = await examine(
             configure(tmp_path, f"nats://{one.address}/{name}/c?subject={name}.x"), Scope(write=False)
         )
-    assert any("one replica: without its server, the stream is down" in each.detail for each in checks if each.name == "setup")
+    assert any(
+        "one replica: without its server, the stream is down" in each.detail for each in checks if each.name == "setup"
+    )

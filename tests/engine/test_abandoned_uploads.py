@@ -1,4 +1,4 @@
-"""Uploads whose abort failed are aborted later, by the worker that keeps house."""
+"""Uploads whose abort failed are aborted later, by the worker with the role for housekeeping."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Scene(Lab):
             await self.kept.settle([Settlement(claim, outcome)] if outcome else [])
 
 
-async def test_they_are_aborted_after_a_day() -> None:
+async def test_abandoned_uploads_are_aborted_after_a_day() -> None:
     lab = Scene()
     await lab.leave("a", "b")
     assert await lab.cleaner.abort() == 0
@@ -99,7 +99,7 @@ async def test_those_of_transfers_that_are_not_settled_stay(claimed: bool) -> No
     assert lab.store.bucket.uploads
 
 
-async def test_those_of_other_stores_stay() -> None:
+async def test_uploads_at_other_stores_stay() -> None:
     lab = Scene()
     await lab.leave("a")
     await lab.clock.advance(ABANDONED + 1)

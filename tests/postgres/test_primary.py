@@ -87,7 +87,7 @@ async def test_a_refusal_says_more_than_a_host_that_does_not_answer(postgres_ser
 async def test_only_the_first_connection_waits_for_a_silent_host(
     postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A burst after it would else take a second longer for each connection."""
+    """Otherwise each connection of a burst would take a second longer."""
     monkeypatch.setattr(primaries, "GRACE", 0.1)
     async with await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0) as server:
         silent = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -142,7 +142,7 @@ class Server:
 async def test_a_silent_host_that_is_the_newest_primary_replaces_another_when_it_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing waits for it, but it is heard."""
+    """No connection waits for it, but its answer counts."""
     monkeypatch.setattr(primaries, "GRACE", 0.01)
     servers = Servers(old=1, new=2)
     servers.silent["new"] = asyncio.Event()
@@ -169,8 +169,8 @@ async def test_a_silent_host_is_waited_for_while_only_a_stale_primary_answers(mo
     await servers.finder.close()
 
 
-async def test_a_server_that_is_shut_down_during_the_question_is_no_primary() -> None:
-    """Its timeline is not unknown: no statement succeeds at it."""
+async def test_a_server_that_stops_during_the_query_for_its_timeline_is_no_primary() -> None:
+    """A service without timelines fails at this query as well, but is used."""
     servers = Servers(ending=asyncpg.AdminShutdownError("terminating connection due to administrator command"), other=3)
     assert await servers.connect() == "other"
     alone = Servers(ending=servers.timelines["ending"])

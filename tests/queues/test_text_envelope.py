@@ -1,4 +1,4 @@
-"""Envelopes and attributes of other programs are no reason not to receive a message."""
+"""Messages are received whatever other programs write as envelopes and attributes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from skyferry.queues.text_envelope import parse_attributes, unwrap, wrap
 
 
 @pytest.mark.parametrize("text", FORGED.values(), ids=FORGED.keys())
-def test_what_is_no_pairs_of_texts_is_no_attributes(text: str) -> None:
+def test_attributes_that_are_not_pairs_of_texts_are_ignored(text: str) -> None:
     assert parse_attributes(text) == parse_attributes(text.encode()) == ()
 
 

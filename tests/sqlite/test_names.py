@@ -1,4 +1,4 @@
-"""A file with a second name: its own log and its own locks make it damaged, unless the name is a symbolic link."""
+"""A file with a second name has a log and locks for each name, which damages it. A symbolic link is not a second name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a large file from outside: it ends once it is cancelled, and a backup is of one moment while others write."""
+"""A long read of a file ends once it is cancelled, and a backup is of one moment while other processes write."""
 
 from __future__ import annotations
 

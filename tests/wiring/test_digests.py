@@ -48,8 +48,8 @@ def test_other_routes_have_another_digest(changed: dict[str, Any]) -> None:
         {"drain": 1.0},
     ],
 )
-def test_what_leads_no_event_elsewhere_does_not_count(changed: dict[str, Any]) -> None:
-    """Such as the folder of a machine, its limits, and defaults that are written."""
+def test_settings_that_route_no_event_do_not_count(changed: dict[str, Any]) -> None:
+    """Such as the folder of a machine, its limits, and defaults that are written out."""
     assert digest_routes(configure(**changed)) == digest_routes(configure())
 
 

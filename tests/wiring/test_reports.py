@@ -26,7 +26,7 @@ async def open_service(settings: Settings) -> list[tuple[str, int | None]]:
 
 
 async def test_a_service_names_its_ledger_and_who_uses_it(tmp_path: Path) -> None:
-    """So a second, empty ledger shows, which a misspelt URL has made."""
+    """So a misspelt URL, which makes a second and empty ledger, is noticed."""
     (tmp_path / "inbox").mkdir()
     document = {
         "workspace": tmp_path,

@@ -297,7 +297,7 @@ async def test_doctor_names_the_primary() -> None:
         ("sentinel=ferry&cluster=on", "a cluster has no sentinels"),
     ],
 )
-def test_a_url_without_sense_is_refused(options: str, message: str) -> None:
+def test_a_url_with_options_that_do_not_fit_is_refused(options: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_redis(f"redis://localhost/ferry?{options}", "", names=1, allow_plain=False)
 

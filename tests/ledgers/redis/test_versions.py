@@ -1,4 +1,4 @@
-"""Two releases on one ledger in Redis, and records that only the newer one reads, once the older one is gone."""
+"""Two releases on one ledger in Redis, and records that only the newer release reads, after the older one has ended."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ async def test_a_listing_in_a_circle_ends(before: int, length: int) -> None:
 
 @SERVICES
 async def test_a_page_that_is_not_truncated_but_has_a_token_is_not_the_last_one(service: str) -> None:
-    """The objects behind it would be left out, and `copy` would say that all have arrived."""
+    """The objects of later pages would be left out, and `copy` would say that all have arrived."""
     pages = [
         page(item("a"), token="one", truncated="false"),
         page(item("b"), token="two", truncated="false"),

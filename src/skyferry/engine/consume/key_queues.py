@@ -57,7 +57,7 @@ class SerialExecutor:
         self.settler: Batcher[Settlement, bool] = Batcher(context.settle, policy.batch, "settle")
         self.saver: Batcher[tuple[Claim, Progress], bool] = Batcher(context.ledger.save_progress, policy.batch, "save")
         self.stopping = False  # begin nothing new
-        self.unfreed: list[Claim] = []  # of keys that were not freed when their queues ended
+        self.unfreed: list[Claim] = []  # the claims of keys that were not freed when their queues ended
 
     async def run(self, key_queue: KeyQueue) -> None:
         """Run its tasks until it is empty, finish their messages, and remove it."""
@@ -86,7 +86,7 @@ class SerialExecutor:
         await self.saver.drained()
 
     async def keep_changing(self) -> None:
-        """Let the ledger not free the keys of which a change may still take effect when this process ends."""
+        """Keep the leases of keys whose change may still take effect, also when this process ends."""
         changing = [claim for claim in self.unfreed if self.may_change(claim.transfer)]
         with suppress(LedgerError):
             await self._context.ledger.keep(changing)
@@ -317,10 +317,10 @@ def _claim(key_queue: KeyQueue, task: TransferTask) -> Claim:
 
 
 def _was_sound(task: TransferTask, error: SkyferryError) -> bool:
-    """Return True if the bytes were read before as they are declared. Note if this attempt has read them so.
+    """Return True if an earlier attempt has read the bytes as they are declared. Note if this one has.
 
-    After each such read, one corrupt read counts as none, so that those of a long outage do not add up. One that is always
-    corrupt has no such read between. What the destination has not stored as it was sent is no corrupt read.
+    After each such read, one corrupt read does not count, so that those of a long outage do not add up. An object that is
+    always corrupt has no such read between. A mismatch at the destination is not a corrupt read.
     """
     leased, proven = task.messages[0], task.attempt is not None and task.attempt.read_proven
     was_sound = leased.read_proven and not proven
