@@ -79,7 +79,7 @@ class LedgerDatabase:
     async def open(self) -> None:
         """Apply the expansions. Raises LedgerIncompatible if the schema is too new, as do later calls once it has become so.
 
-        A contraction waits for older programs that have a connection, so it may be applied while this process has none.
+        A contraction is refused while an older program has a connection, so it may be applied while this process has none.
         """
         await self.run(lambda db: ensure_schema(db, self.schema, HISTORY))
         self._pool.check_connections(lambda db: read_known_version(db, self.schema, HISTORY))
