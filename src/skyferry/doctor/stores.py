@@ -112,11 +112,8 @@ class StoreExamination:
         try:
             made = await write_canary(self.store, key)
         except SkyferryError as error:
-            self.checks.append(
-                replace(
-                    denied := self.place.failed("write", error), hint=f"{denied.hint.removesuffix('.')}. {ELSEWHERE}"
-                )
-            )
+            denied = self.place.failed("write", error)
+            self.checks.append(replace(denied, hint=f"{denied.hint.removesuffix('.')}. {ELSEWHERE}"))
             return
         self.checks.append(self.place.ok("write", "a canary"))
         if not isinstance(self.store, InspectableStore):
