@@ -17,6 +17,7 @@ from skyferry.config.servers.address import Hosts
 from skyferry.errors import ConfigError
 
 PATIENCE = 3.0  # seconds for an answer
+CLOSING = 1.0  # seconds to close connections to sentinels whose answer is not needed
 NO_SENTINEL = "no sentinel answers"
 UNKNOWN = "no sentinel knows"
 REFUSED = "a sentinel refuses"
@@ -55,6 +56,7 @@ class Sentinels:
             for task in tasks:
                 task.cancel()
                 task.add_done_callback(_retrieve_error)
+            await asyncio.wait(tasks, timeout=CLOSING)  # else a connection may be collected before it is closed
         if votes:
             return votes.most_common(1)[0][0]
         raise _explain(service, failures, len(tasks))
