@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from skyferry.config.servers.address import Hosts
 from skyferry.errors import ConfigError
 
 PATIENCE = 3.0  # seconds for an answer
-CLOSING = 1.0  # seconds to close connections to sentinels whose answer is not needed
+AGAIN = 0.05  # seconds until a cancellation that the driver has lost, as it may while it connects, is repeated
 NO_SENTINEL = "no sentinel answers"
 UNKNOWN = "no sentinel knows"
 REFUSED = "a sentinel refuses"
@@ -53,10 +53,7 @@ class Sentinels:
                     if 2 * votes[found] >= len(tasks):
                         return found
         finally:
-            for task in tasks:
-                task.cancel()
-                task.add_done_callback(_retrieve_error)
-            await asyncio.wait(tasks, timeout=CLOSING)  # else a connection may be collected before it is closed
+            await _cancel(tasks)
         if votes:
             return votes.most_common(1)[0][0]
         raise _explain(service, failures, len(tasks))
@@ -74,9 +71,14 @@ class Sentinels:
     async def _ask_as(
         self, credentials: CredentialProvider | None, host: str, port: int, service: str
     ) -> tuple[str, int] | None:
-        async with Redis(host=host, port=port, **{**self._common, "credential_provider": credentials}) as sentinel:
-            asked: Any = sentinel  # the driver has no types here
-            found = await asked.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+        pool: Any = Redis(host=host, port=port, **{**self._common, "credential_provider": credentials}).connection_pool
+        connection = pool.make_connection()  # of its own: a pool loses one that is cancelled while it connects
+        try:
+            await connection.connect()
+            await connection.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+            found = await connection.read_response()
+        finally:
+            await connection.disconnect(nowait=True)
         return (found[0].decode(), int(found[1])) if found else None
 
     async def _credentials(self) -> CredentialProvider | None:
@@ -121,7 +123,11 @@ def _explain(service: str, failures: list[Exception], asked: int) -> SentinelErr
     return SentinelError(f"{NO_SENTINEL}: {failures[0]}")
 
 
-def _retrieve_error(task: asyncio.Task[Any]) -> None:
-    """Retrieve the exception, which asyncio would report otherwise."""
-    if not task.cancelled():
-        task.exception()
+async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks, and wait until they have closed their connections. Their errors are not needed."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)
