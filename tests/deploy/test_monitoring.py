@@ -275,7 +275,7 @@ async def test_workers_that_differ_fire_their_rules(tmp_path: Path) -> None:
 
 
 async def test_one_worker_exports_the_gauges_of_the_fleet(tmp_path: Path) -> None:
-    """When it ends they are those of another one, and no rule fires for two workers that are alike."""
+    """They are those of another one after its end, and no rule fires for two workers that are alike."""
     configured = settings(tmp_path)
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(served(configured))

@@ -46,7 +46,7 @@ async def test_a_file_with_two_names_is_not_opened(tmp_path: Path, open_file: Op
     for each in (file, second):
         with pytest.raises((LedgerError, QueueError), match=r"2 names \(hard links\)") as refused:
             open_file(each)
-        assert "remove its other names" in refused.value.hint
+        assert "Remove its other names" in refused.value.hint
     second.unlink()
     await open_file(file).close()
 

@@ -1,4 +1,4 @@
-"""What a service reports at its start."""
+"""The reports of a service at its start."""
 
 from __future__ import annotations
 

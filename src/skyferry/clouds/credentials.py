@@ -1,13 +1,14 @@
-"""Credentials for clouds, the protocol of their providers, which are in `skyferry.clouds.identity`, and their renewal."""
+"""Credentials for clouds, the protocol of their providers, which are in `skyferry.clouds.identity`, their renewal, and secrets."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import field
 from enum import Enum
+from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 
-from skyferry.errors import IdentityRefused
+from skyferry.errors import ConfigError, IdentityRefused
 from skyferry.frozen import dataclass
 
 T = TypeVar("T")
@@ -100,3 +101,21 @@ async def call_authorized(
             return answer
         raise
     return answer if renewed == credentials else await call(renewed)
+
+
+def read_secret(env: Mapping[str, str], name: str, path: Path | None, what: str) -> str:
+    """Read a secret from the file, otherwise from the variable. Raises ConfigError if neither has it. Blocks."""
+    if path is not None:
+        try:
+            found = path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise ConfigError(f"the {what} cannot be read: {reason}", where=str(path)) from error
+        if not found:
+            raise ConfigError(f"the {what} is empty", where=str(path))
+        return found
+    if name and env.get(name, "").strip():
+        return env[name].strip()
+    raise ConfigError(
+        f"there is no {what}", hint=f"Put it into a file, or into the variable {name or 'of the settings'}."
+    )

@@ -64,12 +64,10 @@ class UploadCleaner:
             if store is None or refused[progress.store] >= REFUSED or await self._may_resume(progress):
                 continue
             try:
-                await store.abort_upload(progress.upload)
+                await _abort(self._ledger, progress.store, store, progress.upload)
+                aborted += 1
             except StoreError as error:
                 refused[progress.store] += REFUSED if error.outage else 1
-                continue
-            await self._ledger.close_uploads(progress.store, [progress.upload.id])
-            aborted += 1
         return aborted
 
     async def _may_resume(self, progress: Progress) -> bool:
@@ -112,8 +110,7 @@ async def abort_abandoned_uploads(
             if store.traits.listed_uploads == "own" or await _started_by_transfer(ledger, name, upload):
                 found.append(AbandonedUpload(name, upload, remembered=False))
     for abandoned in [] if dry_run else found:
-        await stores[abandoned.store].abort_upload(abandoned.upload)
-        await ledger.close_uploads(abandoned.store, [abandoned.upload.id])
+        await _abort(ledger, abandoned.store, stores[abandoned.store], abandoned.upload)
     return found
 
 
@@ -128,9 +125,14 @@ async def abort_listed_uploads(
         if progress.store == name and progress.upload.id in listed and progress.age >= older_than
     ]
     for abandoned in [] if dry_run else found:
-        await store.abort_upload(abandoned.upload)
-        await ledger.close_uploads(name, [abandoned.upload.id])
+        await _abort(ledger, name, store, abandoned.upload)
     return found
+
+
+async def _abort(ledger: UploadLog, name: str, store: ObjectStore, upload: Upload) -> None:
+    """Abort an upload, and remove it from the ledger, where its store has this name."""
+    await store.abort_upload(upload)
+    await ledger.close_uploads(name, [upload.id])
 
 
 async def _started_by_transfer(ledger: UploadLedger, store: str, upload: Upload) -> bool:

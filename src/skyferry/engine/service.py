@@ -99,7 +99,6 @@ class ServiceComponents:
     idle_check: float = IDLE_CHECK  # seconds between checks for idleness
     reports: Callable[[], Sequence[WorkerReport]] | None = None  # of the processes that do the work, if others do
     helper: bool = False  # another process watches, prunes and publishes
-    queue_role: str = QUEUES  # shared by the processes that have the same queues
     shared: FleetLimits | None = None  # limits that the workers of the ledger share
 
 
@@ -113,7 +112,8 @@ class Service:
         self._started_at, self._began = self._context.clock.time(), self._context.clock.monotonic()
         if not components.helper:
             self._housekeeping = self._fleet.add_role(HOUSEKEEPING)
-            self._gauges, self._depths = self._fleet.add_role(GAUGES), self._fleet.add_role(components.queue_role)
+            self._gauges = self._fleet.add_role(GAUGES)
+            self._depths = self._fleet.add_role(f"{QUEUES}@{components.about.queues}")  # of those with the same queues
             self._publishing = self._fleet.add_role(DEAD_LETTERS) if components.outbox else None
         self._patience = 2 * components.idle_check  # seconds of idleness after which the work is finished
         self._monitor = Monitor(

@@ -46,7 +46,9 @@ class PrimaryFinder:
 
         Raises StalePrimary if only an older one answers. Raises the failure that says most if none accepts writes.
         """
-        tasks = {host: asyncio.create_task(self._open(connect, host), name=f"connect {host}") for host in self._hosts}
+        tasks = {
+            host: asyncio.create_task(self._attempt(connect, host), name=f"connect {host}") for host in self._hosts
+        }
         chosen: _Primary | None = None
         try:
             await self._wait_for_primary(tasks)
@@ -105,11 +107,11 @@ class PrimaryFinder:
             if self._remember(await task):
                 await self._on_newer()
         except FAILURES:
-            pass  # `_open` has noted it
+            pass  # `_attempt` has noted it
         finally:
             del self._late[host]
 
-    async def _open(self, connect: Connect, host: Host) -> _Primary:
+    async def _attempt(self, connect: Connect, host: Host) -> _Primary:
         try:
             primary = await _open(connect, host)
         except Exception as error:
@@ -128,10 +130,10 @@ async def _open(connect: Connect, host: Host) -> _Primary:
     connection = await connect(host)
     try:
         cluster, timeline = await connection.fetchrow(_HISTORY, timeout=_READING)
-    except BaseException as error:
+    except BaseException as error:  # also if it is cancelled: the connection has no other owner
         if isinstance(error, asyncpg.PostgresError) and not is_transient(error):
             return _Primary(connection, 0, 0)  # a service that is not quite PostgreSQL
-        connection.terminate()  # the server is stopping, or this task is cancelled: the connection has no other owner
+        connection.terminate()
         raise
     return _Primary(connection, cluster, timeline)
 

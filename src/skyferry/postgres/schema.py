@@ -71,7 +71,7 @@ async def read_known_version(connection: Connection, schema: str, history: Schem
 
     A contraction in progress counts: it looks for older programs under a lock, so a program that has connected since then waits
     for that lock. A program that knows the version need not wait, because only steps that it knows can be in progress.
-    Nothing waits for an expansion: it may take hours, and older programs go on beside it.
+    No program waits for an expansion: it may take hours, and older programs work meanwhile.
     """
     at = await read_schema_version(connection, schema, history)
     if at.number > history.known:

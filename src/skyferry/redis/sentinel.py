@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.credentials import CredentialProvider, UsernamePasswordCredentialProvider
 
+from skyferry.clouds.credentials import read_secret
 from skyferry.config.servers.address import Hosts
-from skyferry.errors import ConfigError
 
 PATIENCE = 3.0  # seconds for an answer
 AGAIN = 0.05  # seconds until a cancellation that the driver has lost, as it may while it connects, is repeated
@@ -86,7 +86,8 @@ class Sentinels:
             return None
         if not self._file:
             return self._server
-        return UsernamePasswordCredentialProvider(password=await asyncio.to_thread(_read_secret, Path(self._file)))
+        password = await asyncio.to_thread(read_secret, {}, "", Path(self._file), "password of the sentinels")
+        return UsernamePasswordCredentialProvider(password=password)
 
 
 def connect_primary(service: str, sentinels: Sentinels, **options: Any) -> Redis:
@@ -102,14 +103,6 @@ class _PrimaryPool(SentinelConnectionPool):
         if (connection.host, connection.port) != self.master_address:
             await connection.disconnect()
         await super().release(connection)
-
-
-def _read_secret(file: Path) -> str:
-    try:
-        return file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigError(f"the password of the sentinels cannot be read: {reason}", where=str(file)) from error
 
 
 def _explain(service: str, failures: list[Exception], asked: int) -> SentinelError:

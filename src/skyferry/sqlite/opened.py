@@ -26,7 +26,7 @@ _HINTS: Mapping[type[SkyferryError], str] = {
 SECONDS = 1.0  # between looks for the log and the shared memory: until then what is written is in the log that is open
 _PART_HINT = "stop all processes that use it, then start them again: the last one writes back what the log had"
 _END = "end that process, then start this one again; see docs/operations/ledger.md"
-ONE_NAME = "remove its other names, or mount its folder instead of the file; to copy it, use `skyferry ledger backup`"
+ONE_NAME = "Remove its other names, or mount its folder instead of the file; to copy it, use `skyferry ledger backup`."
 TRIES, PAUSE = 50, 0.01  # looks at a process that seems to have other files open, and seconds between them
 
 

@@ -140,7 +140,7 @@ def _find_faults(path: Path) -> Iterator[Wrong]:
         yield Wrong(what, "Keep the file on a local disk, or use a server.", loses=True)
     if second := find_second_name(path):
         what = f"{path} {second}, and SQLite keeps another log for each name"
-        yield Wrong(what, f"{ONE_NAME[0].upper()}{ONE_NAME[1:]}.", loses=True)
+        yield Wrong(what, ONE_NAME, loses=True)
     if not is_writable(path):
         hint = "Give the user that runs Skyferry write access to the file and its folder, on a disk that is mounted writable."
         yield Wrong(f"{path} cannot be written by this user", hint)

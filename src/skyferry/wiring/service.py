@@ -29,7 +29,7 @@ from skyferry.engine.dead_letters.lost_messages import LocalWork, LostMessageRec
 from skyferry.engine.dead_letters.outbox import Outbox
 from skyferry.engine.dead_letters.redrive import RedriveQueue
 from skyferry.engine.fleet.membership import FleetMembership
-from skyferry.engine.fleet.roles import QUEUES, HousekeepingTask
+from skyferry.engine.fleet.roles import HousekeepingTask
 from skyferry.engine.orphans import LocalTransfers, OrphanSettler
 from skyferry.engine.queue_health import MonitoredQueue
 from skyferry.engine.resilience.circuit_breaker import BreakerState
@@ -244,10 +244,10 @@ def _build_components(
         sampled=sampled,
         retention=settings.ledger.retention,
         about=Heartbeat(
-            socket.gethostname(),
-            __version__,
-            settings.region,
-            0.0,
+            host=socket.gethostname(),
+            version=__version__,
+            region=settings.region,
+            age=0.0,
             routes=digest_routes(settings),
             queues=digest_queues(settings),
         ),
@@ -260,7 +260,6 @@ def _build_components(
         idle_check=QUICK_CHECK if base.command else IDLE_CHECK,
         reports=(lambda: pool.reports) if pool else None,
         helper=helper,
-        queue_role=f"{QUEUES}@{digest_queues(settings)}",
         shared=base.shared,
     )
 

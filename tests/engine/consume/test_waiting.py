@@ -20,6 +20,7 @@ from skyferry.model import QueueTraits
 from skyferry.ports import Message
 from skyferry.queues.memory import MemoryQueue, QueueState
 from skyferry.records import Record
+from skyferry.testing.clock import ManualClock
 
 HOUR = 3600.0
 
@@ -281,7 +282,7 @@ async def test_an_event_that_comes_while_its_transfer_is_settled_waits_in_hand()
 def test_the_room_is_bounded_by_bytes_too() -> None:
     """A message that was released twice is kept in any case."""
     message = Message("m", bytes(1000), "r", 1, 0.0, 30.0)
-    queue = MemoryQueue("events", None, 30.0, QueueState())  # type: ignore[arg-type]  # never asked
+    queue = MemoryQueue("events", ManualClock(), 30.0, QueueState())
     queue.traits = QueueTraits(limits_receives=True)
     room = WaitingRoom(10, 2 * estimate_size(message))
     assert [room.enter(LeasedMessage(queue, message), 0.0) for _ in range(3)] == [None, None, DISMISSED[0]]
@@ -295,7 +296,7 @@ def test_the_room_is_bounded_by_bytes_too() -> None:
 
 def test_what_is_due_without_room_is_looked_at_once_a_turn() -> None:
     """Looks that find nothing, one after the other without a pause, would stop the event loop."""
-    queue = MemoryQueue("events", None, 30.0, QueueState())  # type: ignore[arg-type]  # never asked
+    queue = MemoryQueue("events", ManualClock(), 30.0, QueueState())
     flight = InFlight(1)
     waits, works = (LeasedMessage(queue, Message(name, b"", "r", 1, 0.0, 30.0)) for name in "ab")
     flight.add_messages([waits, works])

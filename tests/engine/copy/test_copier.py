@@ -113,7 +113,7 @@ async def test_how_long_it_took_does_not_depend_on_a_clock_that_is_set(
     assert (receipt.started_at, receipt.finished_at) == (now - 3602.0, now - 3600.0)
 
 
-async def test_memory_stays_within_the_budget() -> None:
+async def test_memory_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen large objects at once need no more than one budget of four parts."""
     bench = Bench(memory=4 * PART)
     highest = 0
@@ -124,7 +124,7 @@ async def test_memory_stays_within_the_budget() -> None:
         use(share, change)
         highest = max(highest, bench.budget._used)
 
-    bench.budget._use = watched  # type: ignore[method-assign]  # a probe
+    monkeypatch.setattr(bench.budget, "_use", watched)
     for i in range(16):
         await bench.source.write(f"k{i}", bytes(6 * PART + i), Attributes(), Checksums())
     source = ObjectRef(Provider.MEMORY, "s", "k")

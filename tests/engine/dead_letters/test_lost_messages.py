@@ -142,7 +142,7 @@ async def test_the_transfer_itself_is_done(scene: Scene, changes: dict[str, Any]
 
 
 async def test_late_changes_are_expected_of_a_key_that_was_taken_over(scene: Scene) -> None:
-    """The worker of this process claims the key as its owner, and is not told that it was taken over."""
+    """The worker of this process is the owner already when it claims the key, so its own claim is no takeover."""
     await scene.lose("k")
     await scene.lab.clock.advance(LOST + 1)
     assert await scene.look() == 1

@@ -77,7 +77,7 @@ async def test_a_program_that_starts_during_a_contraction_waits_for_its_end(harn
 async def test_a_program_connects_while_a_newer_release_expands_further(
     harness: PostgresHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as by an index, which takes hours in a large ledger. The older workers of a fleet go on beside it."""
+    """To build an index of a large ledger takes hours, and the older workers of a fleet continue meanwhile."""
     monkeypatch.setattr(schema, "LOCKED", "600s")
     later = make_later_history(
         LATER[0], (f"{NEXT + 1:04}-expand-more.sql", "ALTER TABLE @schema.identities ADD COLUMN n bigint;")

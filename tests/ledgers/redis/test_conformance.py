@@ -11,7 +11,7 @@ from skyferry.testing.ledger import LedgerConformance, LedgerHarness
 from skyferry.testing.servers import RedisServer
 
 
-@pytest.mark.parametrize("compressed", [False, True], ids=["beside-version-1", "migrated"])
+@pytest.mark.parametrize("compressed", [False, True], ids=["before-migration", "migrated"])
 class TestRedisLedger(LedgerConformance):
     """The contract, with records that older programs can read, and after `skyferry ledger migrate`."""
 

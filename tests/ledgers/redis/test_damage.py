@@ -16,7 +16,7 @@ from skyferry.ports import Filter, Wait
 from skyferry.testing.ledger.harness import claim, finish, transfer
 from skyferry.testing.servers import RedisServer
 
-SAYS = "the record of {} cannot be read: .*Restore a backup of the server"
+SAYS = "the record of {} cannot be read: .*restore a backup of the server"
 T = transfer("t")
 
 

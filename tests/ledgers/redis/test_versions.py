@@ -158,7 +158,7 @@ async def test_a_transfer_that_is_settled_at_another_key_is_listed_there(harness
 
 
 async def test_a_receipt_of_a_worker_that_has_not_noticed_is_the_last_one(harness: RedisHarness) -> None:
-    """It is beside a compressed record of the attempt before."""
+    """The record of the attempt before is compressed, and has an older receipt."""
     late, t = await harness.open("late"), transfer("t")
     await harness.migrate()
     await finish(await harness.open("early"), t)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from tests.queues.nats.test_queue import NAMES, open_queue
 
 from skyferry.ports.decorators import QueueDecorator
@@ -14,7 +14,7 @@ from skyferry.testing.servers import NatsServer
 
 @pytest.mark.parametrize(("given", "limited", "lease"), [({}, False, 30), ({"max_deliver": 9, "ack_wait": 5}, True, 5)])
 async def test_they_are_known_to_the_engine(
-    nats_server: NatsServer, given: dict[str, int], limited: bool, lease: int
+    nats_server: NatsServer, given: dict[str, Any], limited: bool, lease: int
 ) -> None:
     """A message that was delivered too often is lost. They are known from the first receive on."""
     name = f"own{next(NAMES)}"
@@ -23,7 +23,7 @@ async def test_they_are_known_to_the_engine(
 
     async def make(client: Any, stream: Any) -> None:
         await stream.add_stream(StreamConfig(name=name, subjects=[name]))
-        await stream.add_consumer(name, ConsumerConfig(durable_name="c", ack_policy="explicit", **given))  # type: ignore[arg-type]  # a str works
+        await stream.add_consumer(name, ConsumerConfig(durable_name="c", ack_policy=AckPolicy.EXPLICIT, **given))
 
     await queue._connection.run(make)
     await queue.receive(1, 0)

@@ -17,7 +17,7 @@ import nkeys
 import pytest
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from tests.certificates import tls_proxy, write_certificate
 from tests.queues.forged import FORGED
 
@@ -122,7 +122,7 @@ async def test_a_server_that_falls_silent_is_left_for_another() -> None:
 
 
 async def test_a_receive_notices_a_server_that_falls_silent() -> None:
-    """The driver reports silence as it reports that there are no messages. Its own pings need minutes to tell them apart."""
+    """The driver raises one error for no messages and for a silent server. Its pings find the latter after minutes."""
     with nats() as server:
         queue = open_queue(f"nats://{server.address}/s/c?subject=a")
         queue._connection.options = replace(queue._connection.options, timeout=0.5)
@@ -336,7 +336,7 @@ async def test_the_inspection_finds_messages_that_never_arrive(
     async def make(client: Any, context: Any) -> None:
         await context.add_stream(StreamConfig(name=name, subjects=[f"{name}.*"], **stream))
         if consumer:
-            config = ConsumerConfig(ack_policy="explicit", ack_wait=30, max_ack_pending=20_000, **consumer)  # type: ignore[arg-type]  # a str works
+            config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=30, max_ack_pending=20_000, **consumer)
             await context.add_consumer(name, config)
 
     await queue._connection.run(make)
@@ -350,7 +350,7 @@ async def test_consumers_that_cannot_be_pulled_are_named(nats_server: NatsServer
     async def make(client: Any, stream: Any) -> None:
         await stream.add_stream(StreamConfig(name="pushed", subjects=["pushed"]))
         await stream.add_consumer("pushed", ConsumerConfig(durable_name="c", deliver_subject="inbox"))
-        await stream.add_consumer("pushed", ConsumerConfig(durable_name="d", ack_policy="none"))  # type: ignore[arg-type]  # a str works
+        await stream.add_consumer("pushed", ConsumerConfig(durable_name="d", ack_policy=AckPolicy.NONE))
 
     await queue._connection.run(make)
     with pytest.raises(QueueError, match="consumer c pushes"):

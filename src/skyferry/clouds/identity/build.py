@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from skyferry.clouds.azure import SharedKey
-from skyferry.clouds.credentials import S3Credentials
+from skyferry.clouds.credentials import S3Credentials, read_secret
 from skyferry.clouds.identity import aws, azure, google
 from skyferry.clouds.identity import token_sources as sources
 from skyferry.clouds.identity.files import FileWatch
-from skyferry.clouds.identity.policy import read_secret, require_tls
+from skyferry.clouds.identity.policy import require_tls
 from skyferry.clouds.identity.refreshing import IssuedCredentials, Obtain, RefreshingCredentials
 from skyferry.clouds.regions import region_of
 from skyferry.config.identity import IdentitySettings

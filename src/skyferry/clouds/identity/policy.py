@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from skyferry.config.urls import is_loopback
@@ -40,24 +38,6 @@ def accept_long_lived_key(cloud: str, what: str, accepted: bool) -> None:
     place = "at Amazon, " if cloud == "aws" else ""  # other services that speak S3 have no other keys
     text = f"{what} is a long-lived key; {place}{PREFERRED[cloud]} gives keys that expire"
     warnings.warn(text, LongLivedKeyWarning, stacklevel=2)
-
-
-def read_secret(env: Mapping[str, str], name: str, path: Path | None, what: str) -> str:
-    """Read a secret from the file, otherwise from the variable. Raises ConfigError if neither has it. Blocks."""
-    if path is not None:
-        try:
-            found = path.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise ConfigError(f"the {what} cannot be read: {reason}", where=str(path)) from error
-        if not found:
-            raise ConfigError(f"the {what} is empty", where=str(path))
-        return found
-    if name and env.get(name, "").strip():
-        return env[name].strip()
-    raise ConfigError(
-        f"there is no {what}", hint=f"Put it into a file, or into the variable {name or 'of the settings'}."
-    )
 
 
 def require_tls(url: str, *, allow_http: bool = False) -> None:

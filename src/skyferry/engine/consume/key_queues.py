@@ -166,7 +166,7 @@ class SerialExecutor:
             error,
             claim.attempt,
             task.transfer.max_retries,
-            replace(self._collect_evidence(error, began, now - leased.failing_since), sound=_was_sound(task, error)),
+            replace(self._collect_evidence(error, began, now - leased.failing_since), sound=_note_read(task, error)),
             backoff=self._policy.backoff,
             random=self._context.random.random(),
             uncounted=leased.uncounted,
@@ -316,8 +316,8 @@ def _claim(key_queue: KeyQueue, task: TransferTask) -> Claim:
     return replace(task.claim, placement=key_queue.placement) if key_queue.placement else task.claim
 
 
-def _was_sound(task: TransferTask, error: SkyferryError) -> bool:
-    """Return True if an earlier attempt has read the bytes as they are declared. Note if this one has.
+def _note_read(task: TransferTask, error: SkyferryError) -> bool:
+    """Note if this attempt has read the bytes as they are declared. Return True if an earlier one has.
 
     After each such read, one corrupt read does not count, so that those of a long outage do not add up. An object that is
     always corrupt has no such read between. A mismatch at the destination is not a corrupt read.

@@ -102,7 +102,10 @@ class LedgerOutage:
         """Note that the ledger answered. If this ends an outage, end the waits for it."""
         if self._failures:
             self._failures = 0
-            self._waiting.end_waits(self._clock.monotonic(), _resumes_early)
+            early = [leased for leased in self._waiting if leased.for_ledger and leased.early < EARLY]
+            for leased in early:
+                leased.early += 1
+            self._waiting.end_waits(early, self._clock.monotonic())
             self._changed.set()
 
     def limit(self, count: int) -> int:
@@ -114,11 +117,6 @@ class LedgerOutage:
     def pause(self) -> float:
         """Return the seconds for which nothing should be received."""
         return max(0.0, self._until - self._clock.monotonic()) if self._failures else 0.0
-
-
-def _resumes_early(leased: LeasedMessage) -> bool:
-    leased.early += leased.for_ledger
-    return leased.for_ledger and leased.early <= EARLY
 
 
 def _time_to_trial(circuits: Sequence[Circuit]) -> float:

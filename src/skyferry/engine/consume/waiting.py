@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -116,9 +116,9 @@ class WaitingRoom:
                 taken.append(leased)
         return taken
 
-    def end_waits(self, now: float, chosen: Callable[[LeasedMessage], bool]) -> None:
-        """Let the chosen messages be due now (monotonic seconds)."""
-        for leased in [each for each in self._held if chosen(each)]:
+    def end_waits(self, chosen: Iterable[LeasedMessage], now: float) -> None:
+        """Let some of the messages be due now (monotonic seconds)."""
+        for leased in chosen:
             self._put(leased, now)
         self.changed.set()
 

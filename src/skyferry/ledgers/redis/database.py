@@ -12,8 +12,15 @@ from skyferry.errors import LedgerDamaged, LedgerError, LedgerIncompatible
 from skyferry.ledgers.server_health import OnHealth, ServerHealth, Side
 from skyferry.redis.client import RedisClient
 from skyferry.redis.scripts import LuaScript
+from skyferry.sql.schema_steps import SchemaHistory, SchemaStep, SchemaVersion
 
-VERSION = 2  # of the layout of the keys, see `maintenance`
+STEPS = (
+    SchemaStep(1, False, "keys", ""),
+    SchemaStep(2, False, "compressed records", ""),  # programs can read them
+    SchemaStep(2, True, "compressed records", ""),  # programs write them
+)
+HISTORY = SchemaHistory("ledger", "counters", LedgerIncompatible, STEPS)  # of the layout of the keys
+VERSION = HISTORY.known
 KEYS = (
     *("transfers", "failures"),  # hashes by transfer
     *("claimed", "retry", "done", "skipped", "dead", "discarded"),  # transfers by state and time
@@ -66,7 +73,7 @@ class RedisDatabase:
         self._health = ServerHealth(on_health, lambda: client.closed)
         self.name = f"ledger {client.address.server.path[0]}"
         self.keys = ledger_keys(client)
-        self.compatible_from = 1  # the oldest version that a program may know, as of the last check
+        self.at = SchemaVersion(VERSION, 1)  # as of the last check
 
     @property
     def closed(self) -> bool:
@@ -78,12 +85,17 @@ class RedisDatabase:
         return await self.send(name, arguments)
 
     async def send(self, name: str, arguments: Sequence[object]) -> Any:
-        """Run a script with many arguments. Raises LedgerIncompatible once `ensure_ledger` has done so."""
+        """Run a script with many arguments. Raises LedgerIncompatible once `check_compatible` has done so."""
         return await self._health.observe(self._send(name, arguments), find_side(name))
 
     async def ensure_ledger(self) -> None:
         """Make the ledger if it is missing, and expand an older one. Raises LedgerIncompatible if it is too new."""
         await self._health.observe(self._ensure_ledger(), "write")
+
+    def check_compatible(self, found: Sequence[bytes | None]) -> None:
+        """Raise LedgerIncompatible if the versions in an answer are too new for this program."""
+        self.at = parse_version(self, found)
+        HISTORY.check_compatible(self.at, self.name)
 
     def report_damage(self, error: LedgerDamaged) -> None:
         """Report a record that cannot be read, where the work goes on without it."""
@@ -94,38 +106,22 @@ class RedisDatabase:
         await self._client.close()
 
     async def _send(self, name: str, arguments: Sequence[object]) -> Any:
-        _require_known(self)
+        HISTORY.check_compatible(self.at, self.name)
         return await self._run_script(name, arguments)
 
     async def _ensure_ledger(self) -> None:
-        vouched = min(self.compatible_from, VERSION)  # this program has written records of it
-        check_compatible(self, await self._run_script("housekeeping.open", (VERSION, vouched)))
+        vouched = min(self.at.compatible_from, VERSION)  # this program has written records of it
+        self.check_compatible(await self._run_script("housekeeping.open", (VERSION, vouched)))
 
     async def _run_script(self, name: str, arguments: Sequence[object]) -> Any:
         script = self._scripts[name]
         return await self._client.run(lambda client: script.run(client, self.keys, arguments))
 
 
-def check_compatible(db: RedisDatabase, found: Sequence[bytes | None]) -> None:
-    """Raise LedgerIncompatible if the versions in an answer are too new for this program."""
-    _, db.compatible_from = parse_version(db, found)
-    _require_known(db)
-
-
-def _require_known(db: RedisDatabase) -> None:
-    if db.compatible_from > VERSION:
-        raise LedgerIncompatible(
-            f"its layout is for programs from version {db.compatible_from}, and this Skyferry knows {VERSION}",
-            where=db.name,
-            hint="Update Skyferry on this machine.",
-            transient=False,
-        )
-
-
-def parse_version(db: RedisDatabase, found: Sequence[bytes | None]) -> tuple[int, int]:
-    """Return the version of the layout, and the oldest that a program may know; 0 if there is no ledger."""
+def parse_version(db: RedisDatabase, found: Sequence[bytes | None]) -> SchemaVersion:
+    """Return the version of the layout; the default if there is no ledger."""
     said = [number or b"0" for number in found]
     if not all(number.isdigit() for number in said):
         problem = f"its version is {said[0]!r}, compatible from {said[1]!r}: no ledger of Skyferry's"
         raise LedgerIncompatible(problem, where=db.name, hint="Use another name in the URL.")
-    return int(said[0]), int(said[1])
+    return SchemaVersion(int(said[0]), int(said[1]))

@@ -7,15 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from skyferry.errors import LedgerError, LedgerIncompatible, SkyferryError
+from skyferry.errors import LedgerError, SkyferryError
 from skyferry.ledgers.codec import NUMBER, STATES
-from skyferry.ledgers.redis.database import (
-    VERSION,
-    RedisDatabase,
-    check_compatible,
-    load_scripts,
-    parse_version,
-)
+from skyferry.ledgers.redis.database import HISTORY, RedisDatabase, load_scripts, parse_version
 from skyferry.ledgers.redis.ledger import RedisLedger
 from skyferry.ledgers.redis.records import REMEDY, decode_key
 from skyferry.ledgers.redis.rights import find_foreign_keys, find_lacking_rights
@@ -29,15 +23,9 @@ from skyferry.redis.server_settings import (
     measure_skew,
     read_server_settings,
 )
-from skyferry.sql.schema_steps import SchemaHistory, SchemaStep, SchemaVersion
+from skyferry.sql.schema_steps import SchemaStep
 
 PAGE = 1000  # records compared at once
-STEPS = (
-    SchemaStep(1, False, "keys", ""),
-    SchemaStep(2, False, "compressed records", ""),  # programs can read them
-    SchemaStep(2, True, "compressed records", ""),  # programs write them
-)
-HISTORY = SchemaHistory("ledger", "counters", LedgerIncompatible, STEPS)
 PROBLEMS = (
     "transfers without their record",
     "dead transfers without their letter",
@@ -60,21 +48,21 @@ class RedisLedgerMaintenance:
 
     async def exists(self) -> bool:
         async with self._database() as db:
-            return parse_version(db, await db.run("housekeeping.version"))[0] > 0
+            return parse_version(db, await db.run("housekeeping.version")).number > 0
 
     async def read_status(self) -> LedgerStatus:
         client = self._client()
         try:
             db = RedisDatabase(client, lambda error: None, load_scripts())
-            version, compatible_from = parse_version(db, await db.run("housekeeping.version"))
-            counts = await db.run("queries.count") if version and compatible_from <= VERSION else None
+            at = parse_version(db, await db.run("housekeeping.version"))
+            counts = await db.run("queries.count") if at.number and at.compatible_from <= HISTORY.known else None
             size = await client.run(lambda redis: _measure(redis, db.keys))
             info = await read_server_settings(client)
         finally:
             await client.close()
         transfers = None if counts is None else {state: counts[NUMBER[state]] for state in STATES}
-        pending = tuple(map(str, HISTORY.list_pending(SchemaVersion(version, compatible_from))))
-        return LedgerStatus(describe_version(info), version, compatible_from, VERSION, pending, transfers, size)
+        pending, engine = tuple(map(str, HISTORY.list_pending(at))), describe_version(info)
+        return LedgerStatus(engine, at.number, at.compatible_from, HISTORY.known, pending, transfers, size)
 
     @asynccontextmanager
     async def read_records(self) -> AsyncIterator[LedgerRecords]:
@@ -83,7 +71,7 @@ class RedisLedgerMaintenance:
 
     async def migrate(self) -> AsyncIterator[str]:
         async with self._database() as db:
-            at = SchemaVersion(*parse_version(db, await db.run("housekeeping.version")))
+            at = parse_version(db, await db.run("housekeeping.version"))
             await db.ensure_ledger()
             for step in HISTORY.list_pending(at):
                 if step.contracts:
@@ -93,7 +81,7 @@ class RedisLedgerMaintenance:
     async def find_damage(self, *, quick: bool = False) -> list[str]:
         """See `Durable`. The files are the server's to check; here the records are compared with each other."""
         async with self._database() as db:
-            check_compatible(db, await db.run("housekeeping.version"))
+            db.check_compatible(await db.run("housekeeping.version"))
             counts = [0] * len(PROBLEMS)
             for state in () if quick else STATES:
                 at, serial, ended = -1, 0, 0

@@ -117,8 +117,7 @@ def parse_placement(name: bytes, packed: bytes) -> Placement | None:
 
 def explain_damage(what: str, error: Exception) -> LedgerDamaged:
     """Return the error for a record of `what` with wrong bytes."""
-    hint = f"{REMEDY[0].upper()}{REMEDY[1:]}."
-    return LedgerDamaged(f"the record of {what} cannot be read: {error}", hint=hint)
+    return LedgerDamaged(f"the record of {what} cannot be read: {error}", hint=REMEDY)
 
 
 def pack_letter(letter: DeadLetter) -> bytes:

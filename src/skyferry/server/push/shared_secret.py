@@ -6,8 +6,8 @@ import hmac
 from collections.abc import Mapping
 from functools import partial
 
+from skyferry.clouds.credentials import read_secret
 from skyferry.clouds.identity.files import FileSecret
-from skyferry.clouds.identity.policy import read_secret
 from skyferry.config.push import SECRET_MIN, PushSettings
 from skyferry.errors import ConfigError, StoreUnavailable
 from skyferry.server.push.authenticator import Authentication, PushRequest, bearer_token, not_authentic

@@ -52,7 +52,7 @@ class MergingBatch:
         """Record them. Return the answers."""
         claims = [s.claim.transfer for s in self.settlements]
         self.names = [name_place(t.store, t.key) for t in claims]
-        compress = db.compatible_from >= COMPRESSED
+        compress = db.at.compatible_from >= COMPRESSED
         fixed = [self._pack(s, name, compress=compress) for s, name in zip(self.settlements, self.names, strict=True)]
         counts, view = [True] * len(fixed), {name: self.known.get(name, (0, None)) for name in self.names}
         for _ in range(TRIES):
